@@ -1,0 +1,161 @@
+"""Claims: what was published, which result must reproduce it, by which tolerance and why.
+
+They are the YAML files of paper/claims/. A claim is about one number or about a table, cell by cell.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lucie.errors import UsageError, unknown
+from lucie.project import Project
+from lucie.stages import read_yaml
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Published(Strict):
+    """Where the published number is: cells of a record."""
+
+    record: str = Field(description="published/NAME or transcribed/NAME")
+    column: str
+    where: dict[str, str | int | list[str] | list[int]] = Field(default={}, description="which rows")
+    key: list[str] = Field(default=[], description="columns that name a cell; none for a single number")
+    scale: float = Field(default=1, description="our value is divided by this before it is compared")
+
+
+class Ours(Strict):
+    """The result: a value, or a column of a table, whose rows are matched by the published key."""
+
+    value: str | None = None
+    table: str | None = None
+    column: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Ours:
+        if (self.value is None) == (self.table is None) or (self.table is None) != (self.column is None):
+            raise ValueError("give either 'value', or 'table' and 'column'")
+        return self
+
+    @property
+    def name(self) -> str:
+        return self.value or f"{self.table}, column {self.column}"
+
+
+class Exact(Strict):
+    """The same number or word."""
+
+    kind: Literal["exact"]
+
+
+class Rounding(Strict):
+    """Equal to the published number at its printed digits."""
+
+    kind: Literal["rounding"]
+
+
+class Precision(Strict):
+    """Within what the published number's format can hold (a float32 in a log)."""
+
+    kind: Literal["precision"]
+    relative: float = 0.0
+    absolute: float = 0.0
+
+
+Tolerance = Annotated[Exact | Rounding | Precision, Field(discriminator="kind")]
+
+
+class Explanation(Strict):
+    """A computed check: another result, made on purpose with the suspected quirk, gives the published number."""
+
+    alternative: Ours
+    tolerance: Tolerance
+    because: str
+
+
+class Claim(Strict):
+    """One published number or table, and what must reproduce it."""
+
+    id: str
+    item: str = Field(description="the published table or figure: T1 ... F13")
+    says: str
+    stage: str
+    tier: str = "record"
+    published: Published
+    ours: Ours
+    tolerance: Tolerance
+    reason: str = Field(min_length=20, description="why this tolerance")
+    explanation: Explanation | None = None
+
+    def judges(self, stage: str, tier: str) -> bool:
+        return (self.stage, self.tier) == (stage, tier)
+
+
+class Unjudged(Strict):
+    """What is only repeated, or was not tried: there is nothing to compare."""
+
+    id: str
+    item: str
+    says: str
+    verdict: Literal["quoted", "not attempted"]
+    reason: str = Field(min_length=20)
+    tier: str = "record"
+
+
+def load_claims(project: Project) -> list[Claim]:
+    """The claims that can be judged."""
+    return [claim for claim in load_all(project) if isinstance(claim, Claim)]
+
+
+def load_all(project: Project) -> list[Claim | Unjudged]:
+    """Every claim, in the order of the files.
+
+    Raises UsageError, naming file and claim, for one that is malformed or whose name is taken.
+    """
+    claims: list[Claim | Unjudged] = []
+    taken: dict[str, str] = {}
+    for path in sorted((project.paper / "claims").glob("*.yaml")):
+        for entry in read_yaml(path) or []:
+            claim = _parse(entry, path.name)
+            if claim.id in taken:
+                raise UsageError(f"Claim '{claim.id}' is in both {taken[claim.id]} and {path.name}.")
+            taken[claim.id] = path.name
+            claims.append(claim)
+    return claims
+
+
+def _parse(entry: Any, file: str) -> Claim | Unjudged:
+    kind = Unjudged if isinstance(entry, dict) and "verdict" in entry else Claim
+    try:
+        return kind.model_validate(entry)
+    except ValidationError as error:
+        name = entry.get("id", "without id") if isinstance(entry, dict) else entry
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"Claim '{name}' in paper/claims/{file}: {where}: {first['msg']}.") from error
+
+
+def get_claim(project: Project, name: str) -> Claim | Unjudged:
+    claims = {claim.id: claim for claim in load_all(project)}
+    if name not in claims:
+        raise unknown("claim", name, claims)
+    return claims[name]
+
+
+def published_cells(published: Published, record: pl.DataFrame) -> pl.DataFrame:
+    """The published cells: the key columns and `published`, one row a cell."""
+    for column in [*published.where, *published.key, published.column]:
+        if column not in record.columns:
+            raise unknown(f"column of record '{published.record}'", column, record.columns)
+    for column, wanted in published.where.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        record = record.filter(pl.col(column).is_in(values))
+    cells = record.select(*published.key, pl.col(published.column).alias("published"))
+    if cells.is_empty() or (not published.key and len(cells) != 1):
+        raise UsageError(f"Record '{published.record}' has {len(cells)} cells where {published.where}.")
+    return cells

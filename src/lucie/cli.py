@@ -1,0 +1,276 @@
+"""The command `lucie`. Each verb parses its arguments, calls one function and shows what it gives back."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from lucie.errors import Exit, LucieError, UsageError
+from lucie.project import Project
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+records = typer.Typer(no_args_is_help=True, help="The published figures as our own tables.")
+fetch = typer.Typer(no_args_is_help=True, help="What needs the network; every download is pinned.")
+app.add_typer(records, name="records")
+app.add_typer(fetch, name="fetch")
+
+INTERRUPTED = 130  # as shells say of Ctrl-C
+
+TierOption = Annotated[str, typer.Option("--tier", help="record, mini, sample or full")]
+UpstreamOption = Annotated[Path, typer.Option("--upstream", help="folder of the authors' raw files")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@app.command()
+def run(
+    stage: Annotated[str, typer.Argument(help="a stage of config/stages.yaml")],
+    tier: TierOption = "record",
+    parameters: Annotated[list[str], typer.Option("--set", help="NAME=VALUE, a parameter of its notebook")] = [],  # noqa: B006
+    quiet: Annotated[bool, typer.Option("--quiet", help="say nothing when it works")] = False,
+) -> None:
+    """Run one stage into build/."""
+    from lucie.run import run_stage
+    from lucie.stages import Stages
+    from lucie.terminal import line
+
+    project = Project.find()
+    made = run_stage(project, Stages.load(project).get(stage), tier, dict(map(_assignment, parameters)))
+    if not quiet:
+        line(stage, f"{len(made.outputs)} files, {len(made.values)} values in build/{tier}  {made.seconds:.1f} s")
+
+
+@app.command()
+def reproduce(
+    tier: Annotated[str, typer.Option("--tier", help="one tier; without it, all that run by default")] = "",
+    jobs: Annotated[int, typer.Option("--jobs", help="stages at a time; 0: one a core")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would run, and why")] = False,
+    pdf: Annotated[bool, typer.Option("--report", help="make build/report.pdf too")] = False,
+) -> None:
+    """Rerun what is out of date into build/, judge it, and compare it with results/."""
+    from lucie import engine
+    from lucie.stages import get_tier, load_tiers
+    from lucie.terminal import line, out, show_counts, show_report
+    from lucie.verify import judge
+
+    project = Project.find()
+    tiers = [get_tier(project, tier)] if tier else [t for t in load_tiers(project).values() if t.by_default]
+    worst = Exit.HELD
+    for chosen in tiers:
+        started = time.monotonic()
+        stale = engine.plan(project, chosen.name)
+        out.print(f"[bold]tier {chosen.name}[/]: {chosen.says}")
+        for entry in stale:
+            line(entry.stage.id, entry.reason, "dim")
+        if dry_run:
+            out.print("nothing to run" if not stale else f"{len(stale)} stages would run")
+            continue
+        engine.execute(project, chosen.name, stale, jobs or engine.cores(), _show_progress)
+        report = judge(project, project.build / chosen.name, chosen.name)
+        (show_report if stale else show_counts)(report)
+        _say_whether_as_published(project, chosen.name)
+        ran = f"{len(stale)} stages ran" if stale else "nothing was out of date"
+        out.print(f"{ran}  {time.monotonic() - started:.1f} s")
+        worst = max(worst, report.exit_code)
+    if pdf and not dry_run:
+        _make_report(project, project.build)
+    raise typer.Exit(worst)
+
+
+@app.command()
+def verify(tier: TierOption = "", as_json: JsonOption = False) -> None:
+    """Judge what is committed in results/ without running anything."""
+    from lucie.stages import get_tier
+    from lucie.terminal import show_report
+    from lucie.verify import verify as verify_tier
+
+    project = Project.find()
+    names = [get_tier(project, tier).name] if tier else _published_tiers(project)
+    reports = [verify_tier(project, name) for name in names]
+    if as_json:
+        content = [report.to_json() for report in reports]
+        print(json.dumps(content[0] if len(content) == 1 else content, indent=1, ensure_ascii=False))
+    else:
+        for report in reports:
+            show_report(report)
+    raise typer.Exit(max(report.exit_code for report in reports))
+
+
+@app.command()
+def publish(
+    tier: TierOption = "record",
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Let build/ replace results/, after showing what changes."""
+    from lucie.publish import changes, check_publishable
+    from lucie.publish import publish as publish_tier
+    from lucie.stages import get_tier
+    from lucie.terminal import line, out
+
+    project = Project.find()
+    get_tier(project, tier)
+    check_publishable(project, tier)
+    found = changes(project.results / tier, project.build / tier)
+    for text in found.values:
+        line("value", text)
+    for text in found.files:
+        line("file", text)
+    out.print(f"{len(found.values)} values and {len(found.files)} tables and figures change in results/{tier}")
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Replace it?")):
+        raise UsageError(f"results/{tier} was left as it is. To replace it: lucie publish --tier {tier} --yes")
+    publish_tier(project, tier)
+    out.print(f"results/{tier} is published. Commit it with git.")
+
+
+@app.command()
+def why(
+    claim: Annotated[str, typer.Argument(help="a claim of paper/claims/")],
+    build: Annotated[bool, typer.Option("--build", help="ask build/ instead of results/")] = False,
+) -> None:
+    """Show the chain behind a number."""
+    from lucie.claims import get_claim
+    from lucie.terminal import line
+    from lucie.why import why as chain
+
+    project = Project.find()
+    tier = get_claim(project, claim).tier
+    for what, text in chain(project, claim, (project.build if build else project.results) / tier):
+        line(what, text)
+
+
+@app.command()
+def report(
+    published: Annotated[bool, typer.Option("--published", help="from results/ instead of build/")] = False,
+) -> None:
+    """Make build/report.pdf."""
+    project = Project.find()
+    _make_report(project, project.results if published else project.build)
+
+
+@records.command("build")
+def records_build(upstream: UpstreamOption) -> None:
+    """Make the record tables from the authors' raw files."""
+    from lucie.records.build import build
+    from lucie.terminal import line
+
+    for name, rows in build(Project.find(), upstream):
+        line(name, f"{rows:,} rows")
+
+
+@records.command("check")
+def records_check(upstream: UpstreamOption) -> None:
+    """Prove that the record tables follow from the authors' raw files."""
+    from lucie.records.build import check
+    from lucie.terminal import out
+
+    wrong = 0
+    for name, problem in check(Project.find(), upstream):
+        wrong += bool(problem)
+        mark = "[bold red]wrong[/]" if problem else "sourced" if name.startswith("transcribed/") else "proved "
+        out.print(f"{mark}  {name}  {problem}", soft_wrap=True)
+    raise typer.Exit(Exit.MISMATCH if wrong else Exit.HELD)
+
+
+@fetch.command("upstream")
+def fetch_upstream(
+    into: Annotated[Path, typer.Option("--into", help="where to put the files")] = Path("build/upstream"),
+    mirror: Annotated[
+        Path | None, typer.Option("--mirror", help="a folder that holds them, instead of the network")
+    ] = None,
+) -> None:
+    """Get the authors' raw files at their pinned commits."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lucie.records.upstream import fetch as fetch_files
+    from lucie.records.upstream import load_pins
+    from lucie.terminal import line, out
+
+    pins = load_pins(Project.find())
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out) as progress:
+        task = progress.add_task("raw files", total=sum(pin.bytes for pin in pins.values()))
+        new = fetch_files(pins, into, mirror, lambda pin: progress.advance(task, pin.bytes))
+    line("upstream", f"{len(pins)} raw files in {into}, {new} of them new, all as pinned")
+
+
+def _make_report(project: Project, results: Path) -> None:
+    from lucie.paper import NoTexError, build_report
+    from lucie.terminal import line
+
+    started = time.monotonic()
+    try:
+        pdf = build_report(project, results)
+    except NoTexError as error:
+        line("report", f"not built. {error}", "yellow")
+    else:
+        line("report", f"{project.relative(pdf)}  {time.monotonic() - started:.1f} s")
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"'--set {text}' is not NAME=VALUE.")
+    return name, yaml.safe_load(value)
+
+
+def _published_tiers(project: Project) -> list[str]:
+    names = [path.parent.name for path in sorted(project.results.glob("*/manifest.json"))]
+    if not names:
+        raise UsageError("There are no results in results/. Make some with: lucie reproduce")
+    return names
+
+
+def _show_progress(progress: Any) -> None:
+    from lucie.terminal import line
+
+    if progress.state != "running":
+        style = "green" if progress.state == "done" else "bold red"
+        line(progress.stage, f"{progress.state}  {progress.seconds:.1f} s", style)
+
+
+def _say_whether_as_published(project: Project, tier: str) -> None:
+    from lucie.publish import changes
+    from lucie.terminal import line, out
+
+    if not (project.results / tier / "manifest.json").is_file():
+        return
+    found = changes(project.results / tier, project.build / tier)
+    for text in found.values:
+        line("not as published", text, "yellow")
+    tables = [text for text in found.files if "tables/" in text]
+    for text in tables:
+        line("not as published", text, "yellow")
+    if not found.values and not tables:
+        figures = f"; {len(found.files)} figure files differ in their bytes" if found.files else ""
+        out.print(f"all values and tables are as in results/{tier}{figures}")
+
+
+def main() -> None:
+    """Run the command; every error is a sentence, every kind of end has its exit code."""
+    from lucie.terminal import err
+
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except LucieError as error:
+        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        code = error.code
+    except (typer.Abort, KeyboardInterrupt):
+        err.print("stopped")
+        code = INTERRUPTED
+    except typer.TyperException as error:  # a word that is no verb, an option that is none
+        message = getattr(error, "format_message", error.__str__)()
+        err.print(f"[bold red]error:[/] {escape(message)}")
+        code = Exit.USAGE
+    except Exception:  # a defect of ours; 1 would say that a number differs
+        traceback.print_exc()
+        err.print("[bold red]error:[/] this is a defect of lucie itself; the lines above say where.")
+        code = Exit.STAGE_FAILED
+    sys.exit(int(code or 0))

@@ -1,0 +1,54 @@
+"""Which of our modules a notebook uses, found in its source: the imports of its cells, and theirs in turn."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "lucie"
+
+
+def modules_of(notebook: Path, package: Path) -> dict[str, Path]:
+    """The modules of ``package`` (its source folder) that ``notebook`` imports, directly or through others."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    found: dict[str, Path] = {}
+    todo = list(_imports(ast.parse(source), package))
+    while todo:
+        name = todo.pop()
+        path = _file(name, package)
+        if name in found or path is None:
+            continue
+        found[name] = path
+        todo += _imports_of_file(path, path.stat().st_mtime_ns, package)
+        todo.append(name.rpartition(".")[0] or PACKAGE)  # a module runs its packages' __init__ first
+    return dict(sorted(found.items()))
+
+
+@cache
+def _imports_of_file(path: Path, mtime_ns: int, package: Path) -> list[str]:
+    return list(_imports(ast.parse(path.read_text(encoding="utf-8")), package))
+
+
+def _imports(tree: ast.AST, package: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.split(".")[0] == PACKAGE)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
+            yield node.module
+            yield from (
+                f"{node.module}.{name.name}"
+                for name in node.names
+                if _file(f"{node.module}.{name.name}", package) is not None
+            )
+
+
+def _file(module: str, package: Path) -> Path | None:
+    base = package.joinpath(*module.split(".")[1:])
+    for path in (base.with_suffix(".py") if base != package else base / "__init__.py", base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None

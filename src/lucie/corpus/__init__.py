@@ -1,0 +1,1 @@
+"""What the corpus is made of."""

@@ -1,0 +1,140 @@
+"""Runs the stages of a tier that are out of date, side by side where they can be.
+
+What is out of date is decided here, by content (lucie.manifest). Snakemake executes: it gets just those stages as a
+plan, in a folder of its own that starts empty, so that it never decides anything. When nothing is out of date it is
+not started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from lucie.errors import StageError
+from lucie.files import write_json
+from lucie.manifest import Manifest, why_stale
+from lucie.project import Project
+from lucie.stages import Stage, Stages
+
+POLL_SECONDS = 0.1
+LOG_LINES = 12  # of the engine's own log, shown when it fails
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A stage that must run, and why."""
+
+    stage: Stage
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A stage that started or ended; ``seconds`` since the engine started."""
+
+    stage: str
+    state: str  # running, done or failed
+    seconds: float
+
+
+def plan(project: Project, tier: str) -> list[Stale]:
+    """The stages of ``tier`` whose results in build/ are out of date, in order, with those that need them."""
+    manifest = Manifest.load(project.build / tier)
+    stale: dict[str, Stale] = {}
+    for stage in _in_order(Stages.load(project), tier):
+        needed = [need for need in stage.run(tier).needs if need in stale]
+        reason = f"needs {needed[0]}" if needed else why_stale(project, stage, tier, manifest)
+        if reason:
+            stale[stage.id] = Stale(stage, reason)
+    return list(stale.values())
+
+
+def _in_order(stages: Stages, tier: str) -> list[Stage]:
+    ordered: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        for need in stage.run(tier).needs:
+            if need not in ordered:
+                add(stages.get(need))
+        ordered[stage.id] = stage
+
+    for stage in stages.in_tier(tier):
+        if stage.id not in ordered:
+            add(stage)
+    return list(ordered.values())
+
+
+def cores() -> int:
+    """The CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def execute(project: Project, tier: str, stale: list[Stale], jobs: int, watch: Callable[[Progress], None]) -> None:
+    """Run the stages through Snakemake, ``jobs`` at a time.
+
+    Raises StageError with what each failed stage said; stages that do not need a failed one still run.
+    """
+    if not stale:
+        return
+    (project.build / tier).mkdir(parents=True, exist_ok=True)
+    folder = Path(mkdtemp(prefix=".engine-", dir=project.build / tier))
+    names = {entry.stage.id for entry in stale}
+    stages = {e.stage.id: [need for need in e.stage.run(tier).needs if need in names] for e in stale}
+    write_json(folder / "plan.json", {"tier": tier, "python": sys.executable, "stages": stages})
+    try:
+        _snakemake(project, folder, jobs, watch)
+        failed = [name for name in stages if not (folder / f"{name}.done").exists()]
+        if failed and not list(folder.glob("*.running")):
+            raise StageError(_engine_said(folder))
+        if failed:
+            raise StageError("\n".join(_said(folder, name) for name in failed))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _snakemake(project: Project, folder: Path, jobs: int, watch: Callable[[Progress], None]) -> None:
+    command = [
+        *(sys.executable, "-m", "snakemake"),
+        *("--snakefile", str(project.root / "workflow" / "Snakefile")),
+        *("--profile", str(project.root / "workflow" / "profiles" / "local")),
+        *("--directory", str(folder)),
+        *("--cores", str(jobs)),
+    ]
+    environment = {**os.environ, "LUCIE_ROOT": str(project.root), "XDG_CACHE_HOME": str(project.build / ".cache")}
+    started, seen = time.monotonic(), set[Path]()
+    with (folder / "engine.log").open("w", encoding="utf-8") as log:
+        engine = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        try:
+            while True:
+                ended = engine.poll() is not None
+                for mark in sorted(set(folder.glob("*.*")) - seen, key=lambda path: path.stat().st_mtime):
+                    seen.add(mark)
+                    if mark.suffix in (".running", ".done", ".failed"):
+                        watch(Progress(mark.stem, mark.suffix[1:], time.monotonic() - started))
+                if ended:
+                    return
+                time.sleep(POLL_SECONDS)
+        finally:
+            if engine.poll() is None:
+                engine.terminate()
+                engine.wait()
+
+
+def _said(folder: Path, stage: str) -> str:
+    """What a failed stage said, or why it never started."""
+    said = folder / f"{stage}.said"
+    if said.is_file():
+        return said.read_text(encoding="utf-8").strip() or f"Stage '{stage}' ended without a word. Was it killed?"
+    return f"Stage '{stage}' did not run, because a stage it needs failed."
+
+
+def _engine_said(folder: Path) -> str:
+    lines = (folder / "engine.log").read_text(encoding="utf-8").strip().splitlines()
+    return "The engine ended without running a stage. It said:\n" + "\n".join(lines[-LOG_LINES:])

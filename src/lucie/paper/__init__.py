@@ -1,0 +1,101 @@
+"""Makes the report: every number a macro made from a value, every table and figure generated."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from lucie.errors import LucieError, StageError, UsageError
+from lucie.files import write_atomic
+from lucie.judge import Verdict
+from lucie.manifest import Manifest, load_values
+from lucie.paper import tables, verdicts
+from lucie.paper.numbers import Numbers
+from lucie.project import Project
+from lucie.verify import judge
+
+LOG_LINES = 12
+TEX_ERROR = re.compile(r"!|\S+\.tex:\d+: ")
+
+
+class NoTexError(LucieError):
+    """TeX is not installed."""
+
+
+def build_report(project: Project, results: Path) -> Path:
+    """Build build/report.pdf from the tiers' folders in ``results`` (build/ or results/); returns its path.
+
+    Raises NoTexError where there is no TeX, UsageError for a number, table or figure that the results lack, and
+    StageError with TeX's own words when it fails; a PDF from before is then left as it was.
+    """
+    if not (shutil.which("latexmk") and shutil.which("pdflatex")):
+        raise NoTexError(
+            "There is no TeX here (latexmk, pdflatex), so the PDF was not built. On Debian: apt-get install "
+            "texlive-latex-recommended latexmk lmodern; elsewhere install TeX Live. Then: lucie report"
+        )
+    tiers = sorted(path.parent for path in results.glob("*/manifest.json"))
+    if not tiers:
+        raise UsageError(f"There are no results in {project.relative(results)}. Make some with: lucie reproduce")
+    folder = project.build / "paper"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(project.paper, folder, ignore=shutil.ignore_patterns("claims"))
+    _generate(project, tiers, folder)
+    _latex(folder)
+    target = project.build / "report.pdf"
+    write_atomic(target, (folder / "main.pdf").read_bytes())
+    return target
+
+
+def _generate(project: Project, tiers: list[Path], folder: Path) -> None:
+    values: dict[str, dict[str, Any]] = {}
+    judged: list[Verdict] = []
+    for tier in tiers:
+        values |= load_values(tier)
+        report = judge(project, tier, tier.name)
+        if report.mismatches:
+            raise UsageError("\n".join(report.mismatches))
+        judged += report.verdicts
+    numbers = Numbers(values, {verdict.claim: verdict for verdict in judged}, _facts(project, tiers))
+    write_atomic(folder / "numbers.tex", numbers.macros([folder / "main.tex", *folder.glob("sections/*.tex")]))
+    write_atomic(folder / "values.tex", tables.values_table(values, _notebooks(tiers)))
+    write_atomic(folder / "verdicts.tex", verdicts.verdicts_table(judged))
+    write_atomic(folder / "discrepancies.tex", verdicts.discrepancies(judged))
+    write_atomic(folder / "unattempted.tex", verdicts.unattempted(judged))
+    for name, text in tables.generate(folder / "tables.yaml", tiers).items():
+        write_atomic(folder / "generated" / f"{name}.tex", text)
+    for tier in tiers:
+        for figure in tier.glob("figures/*.pdf"):
+            shutil.copyfile(figure, folder / "generated" / figure.name)
+
+
+def _facts(project: Project, tiers: list[Path]) -> dict[str, str]:
+    """Facts of the build itself that the report may state."""
+    commits = {entry.commit for tier in tiers for entry in Manifest.load(tier).stages.values()}
+    return {
+        "commit": " ".join(sorted(commit[:12] for commit in commits)),
+        "tiers": ", ".join(tier.name for tier in tiers),
+    }
+
+
+def _notebooks(tiers: list[Path]) -> dict[str, str]:
+    """Stage -> the file name of its notebook."""
+    return {
+        stage: Path(next(iter(entry.ingredients.notebook))).name
+        for tier in tiers
+        for stage, entry in Manifest.load(tier).stages.items()
+    }
+
+
+def _latex(folder: Path) -> None:
+    command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "main.tex"]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "200"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", env=environment)
+    if done.returncode:
+        lines = done.stdout.splitlines()
+        first = next((i for i, line in enumerate(lines) if TEX_ERROR.match(line)), -LOG_LINES)
+        said = "\n".join(lines[first:][:LOG_LINES])
+        raise StageError(f"TeX failed on the report; its log is build/paper/main.log. It said:\n{said}")

@@ -1,0 +1,67 @@
+"""What the report says of each claim: the table of verdicts, the discrepancies, what was not tried."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from lucie.judge import DIFFERS, EXPLAINED, Verdict
+from lucie.paper.numbers import code, escape, grouped
+
+LISTED_CELLS = 16  # of a claim, in print; verdicts.json has all
+
+
+def verdicts_table(verdicts: list[Verdict]) -> str:
+    """Rows of a longtable: item, claim, published, ours, tolerance, verdict."""
+    lines = []
+    for _, group in groupby(verdicts, key=lambda verdict: verdict.claim.partition(".")[0]):
+        lines += [_row(verdict) for verdict in group]
+        lines.append(r"\addlinespace")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _row(verdict: Verdict) -> str:
+    anchor = rf"\raisebox{{\baselineskip}}[0pt][0pt]{{\hypertarget{{claim.{verdict.claim}}}{{}}}}"
+    colour = {"reproduced": "held", "within tolerance": "held", EXPLAINED: "explained", DIFFERS: "off"}
+    mark = rf"\textcolor{{{colour.get(verdict.verdict, 'unjudged')}}}{{{verdict.verdict}}}"
+    cells = [grouped(text) or "--" for text in (verdict.published, verdict.value, verdict.tolerance)]
+    return rf"{anchor}{verdict.item} & {code(verdict.claim)} & {' & '.join(cells)} & {mark} \\"
+
+
+def discrepancies(verdicts: list[Verdict]) -> str:
+    """A paragraph for each claim that differs, with its explanation and the cells that differ."""
+    parts = [_discrepancy(verdict) for verdict in verdicts if verdict.verdict in (DIFFERS, EXPLAINED)]
+    return "\n".join(parts) or "No claim differs.\n"
+
+
+def _discrepancy(verdict: Verdict) -> str:
+    head = rf"\paragraph{{{escape(verdict.says)}}} {escape(verdict.explanation or 'No check explains this.')}"
+    shown = verdict.differing[:LISTED_CELLS]
+    if len(verdict.differing) == 1 and not shown[0]["key"]:
+        return f"{head}\n\n" + _pair(verdict)
+    rows = [rf"{escape(cell['key'])} & {grouped(cell['published'])} & {grouped(cell['ours'])} \\" for cell in shown]
+    more = len(verdict.differing) - len(shown)
+    rest = rf"\par\noindent\footnotesize and {more} more in \code{{verdicts.json}}\par" if more else ""
+    body = "\n".join(rows)
+    return (
+        f"{head}\n\n"
+        rf"\begin{{center}}\footnotesize\begin{{tabular}}{{@{{}}lrr@{{}}}}\toprule"
+        "\n"
+        rf"Cell & Published & Recomputed \\ \midrule"
+        f"\n{body}\n"
+        rf"\bottomrule\end{{tabular}}{rest}\end{{center}}"
+        "\n"
+    )
+
+
+def _pair(verdict: Verdict) -> str:
+    return rf"\noindent Published: {grouped(verdict.published)}. Recomputed: {grouped(verdict.value)}.\par" + "\n"
+
+
+def unattempted(verdicts: list[Verdict]) -> str:
+    """List items for what was only quoted or not tried, with the reason."""
+    chosen = [verdict for verdict in verdicts if verdict.verdict in ("quoted", "not attempted")]
+    items = [
+        rf"\item[{verdict.item}] {escape(verdict.says)} \textit{{{verdict.verdict}.}} {escape(verdict.reason)}"
+        for verdict in chosen
+    ]
+    return "\n".join(items) + "\n"

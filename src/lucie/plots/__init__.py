@@ -1,0 +1,1 @@
+"""Figures: vector, readable in print, told apart without colour vision."""

@@ -1,0 +1,106 @@
+"""Records: published figures as our own tidy tables under data/records/.
+
+A record is a table NAME.csv beside its schema NAME.yaml, in the folder of its kind:
+
+    input/        raw counts, logged steps, raw scores: what stages compute from
+    published/    what the authors printed: what results are judged against, never computed from
+    transcribed/  read off a page, a script or a picture: origin and line on each row
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import polars.selectors as cs
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lucie.errors import UsageError, unknown
+from lucie.project import Project
+from lucie.stages import read_yaml
+
+KINDS = ("input", "published", "transcribed")
+TYPES: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "boolean": pl.Boolean(),
+}
+
+
+class Column(BaseModel):
+    """A column of a record: its type, its unit and what it holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["string", "integer", "number", "boolean"]
+    says: str
+    unit: str = ""
+
+
+class Schema(BaseModel):
+    """A record's schema."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    says: str
+    source: str = ""  # the raw file, where all rows come from one; else a column names it row by row
+    columns: dict[str, Column]
+
+
+def record_names(project: Project) -> list[str]:
+    """All records, as KIND/NAME."""
+    return [f"{kind}/{path.stem}" for kind in KINDS for path in sorted((project.records / kind).glob("*.yaml"))]
+
+
+def load_schema(project: Project, name: str) -> Schema:
+    """The schema of record ``name`` (KIND/NAME)."""
+    path = project.records / f"{name}.yaml"
+    if not path.is_file():
+        raise unknown("record", name, record_names(project))
+    try:
+        return Schema.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise UsageError(f"{project.relative(path)} is not a schema: {error}") from error
+
+
+def load_record(project: Project, name: str) -> pl.DataFrame:
+    """The record's rows, typed by its schema. Raises UsageError where the table does not fit it."""
+    return read_table(project.records / f"{name}.csv", load_schema(project, name))
+
+
+def load(name: str) -> pl.DataFrame:
+    """A record for a notebook: ``load("input/training_losses")``."""
+    return load_record(Project.find(), name)
+
+
+def read_table(path: Path, schema: Schema) -> pl.DataFrame:
+    """Read a CSV whose columns must be exactly the schema's."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is missing. Restore it from git, or: lucie records build --upstream DIR") from error
+    types = {column: TYPES[spec.type] for column, spec in schema.columns.items()}
+    header = content.partition(b"\n")[0].decode().split(",")
+    if header != list(types):
+        raise UsageError(f"{path} has the columns {header}; its schema says {list(types)}.")
+    try:
+        return pl.read_csv(io.BytesIO(content), schema=types).with_columns(cs.string().fill_null(""))
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"{path} does not fit its schema: {error}") from error
+
+
+def source_of(project: Project, name: str, where: dict[str, Any]) -> str:
+    """Where a record comes from: the raw file its schema names, or the origins of the rows ``where`` picks."""
+    schema = load_schema(project, name)
+    if schema.source:
+        return schema.source
+    rows = load_record(project, name)
+    for column, wanted in where.items():
+        rows = rows.filter(pl.col(column).is_in(wanted if isinstance(wanted, list) else [wanted]))
+    named = "source" if "source" in rows.columns else "origin"
+    origins = rows[named].unique(maintain_order=True).to_list()
+    lines = f", line {rows['line'][0]}" if len(rows) == 1 and "line" in rows.columns else ""
+    return ", ".join(origins[:3]) + (f" and {len(origins) - 3} more" if len(origins) > 3 else "") + lines

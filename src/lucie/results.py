@@ -1,0 +1,161 @@
+"""What a notebook leaves behind: values, tables and figures, each through one call.
+
+    results = Results.begin("corpus_statistics", tier=tier)
+    results.value("corpus.tokens.total", tokens, unit="tokens")
+    results.table("corpus.composition", frame)
+    results.figure("corpus.languages", figure, alt="Pie of the tokens by language")
+    results.close()
+
+The runner (lucie.run) says by environment variables where to write and what to show as the stamp. A notebook that
+is opened by hand writes under build/interactive/ and its stamp says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lucie import trace
+from lucie.files import write_json
+from lucie.project import Project
+
+if TYPE_CHECKING:
+    import polars as pl
+    from matplotlib.figure import Figure
+
+OUTPUT_VARIABLE = "LUCIE_STAGE_OUTPUT"
+STAMP_VARIABLE = "LUCIE_STAMP"
+NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
+FIGURE_DPI = 144
+
+
+class Results:
+    """The results of one stage while its notebook runs."""
+
+    def __init__(self, stage: str, folder: Path, project: Project) -> None:
+        self.stage = stage
+        self.folder = folder
+        self._project = project
+        self._values: dict[str, dict[str, Any]] = {}
+        self._files: dict[str, dict[str, Any]] = {}
+        self._closed = False
+
+    @classmethod
+    def begin(cls, stage: str, tier: str) -> Results:
+        """Start the stage: from here on, what the notebook reads is recorded. Prints the stamp."""
+        project = Project.find()
+        trace.start(project.root)
+        given = os.environ.get(OUTPUT_VARIABLE)
+        folder = Path(given) if given else project.build / "interactive" / tier / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        _show_tables_plainly()
+        print(os.environ.get(STAMP_VARIABLE) or f"stage {stage} · tier {tier} · opened by hand: not recorded")
+        return cls(stage, folder, project)
+
+    def value(self, name: str, value: float | int | str, unit: str = "") -> None:
+        """Give out one number or word.
+
+        Raises ValueError for a name already given, a malformed name or a value that is not finite.
+        """
+        self._check(name, self._values)
+        plain = value.item() if hasattr(value, "item") else value
+        if not isinstance(plain, int | float | str):
+            raise ValueError(f"Value '{name}' is a {type(plain).__name__}; give a number or a string.")
+        if isinstance(plain, float) and not math.isfinite(plain):
+            raise ValueError(f"Value '{name}' is {plain}.")
+        self._values[name] = {"value": plain, "unit": unit, "stage": self.stage, "cell": _cell()}
+
+    def table(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Give out a table (kept as CSV, full precision); returns it, to be shown."""
+        self._check(name, self._files)
+        path = self._file("tables", f"{name}.csv")
+        frame.write_csv(path)
+        self._files[name] = {"kind": "table", "files": [f"tables/{name}.csv"], "cell": _cell()}
+        return frame
+
+    def figure(self, name: str, figure: Figure, alt: str) -> Any:
+        """Give out a figure (PDF and PNG) with its alternative text; returns it, to be shown."""
+        from IPython.display import Image
+
+        self._check(name, self._files)
+        pdf, png = self._file("figures", f"{name}.pdf"), self._file("figures", f"{name}.png")
+        figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        figure.savefig(png, dpi=FIGURE_DPI, metadata={"Software": None})
+        files = [f"figures/{name}.pdf", f"figures/{name}.png"]
+        self._files[name] = {"kind": "figure", "files": files, "cell": _cell(), "alt": alt}
+        width = round(figure.get_figwidth() * FIGURE_DPI / 1.5)
+        return Image(png.read_bytes(), alt=alt, width=width)
+
+    def close(self) -> None:
+        """End the stage: nothing can be given out any more. Prints what was."""
+        self._refuse_when_closed()
+        self._closed = True
+        write_json(
+            self.folder / "outputs.json",
+            {
+                "values": self._values,
+                "files": self._files,
+                "reads": [self._project.relative(path) for path in trace.opened()],
+                "packages": _packages(),
+            },
+        )
+        kinds = [entry["kind"] for entry in self._files.values()]
+        print(f"{len(self._values)} values, {kinds.count('table')} tables, {kinds.count('figure')} figures")
+
+    def _file(self, folder: str, name: str) -> Path:
+        path = self.folder / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _check(self, name: str, taken: dict[str, Any]) -> None:
+        self._refuse_when_closed()
+        if not NAME.fullmatch(name):
+            raise ValueError(f"'{name}' is not a result's name. Write it like 'corpus.tokens.total'.")
+        if name in taken:
+            raise ValueError(f"'{name}' was already given out by this notebook.")
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise ValueError("The results are closed: give results out before results.close().")
+
+
+def read_outputs(folder: Path) -> dict[str, Any]:
+    """What a notebook's results.close() wrote."""
+    content: dict[str, Any] = json.loads((folder / "outputs.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _show_tables_plainly() -> None:
+    import polars
+
+    polars.Config(
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_rows=40,
+        thousands_separator=" ",
+        fmt_str_lengths=80,
+    )
+
+
+def _cell() -> int | None:
+    """The execution count of the running cell; the runner turns it into the cell's id."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    return len(shell.user_ns["In"]) - 1 if shell else None  # the count itself may already be the next cell's
+
+
+def _packages() -> dict[str, str]:
+    """The installed packages whose modules this process has imported, with their versions."""
+    owners = packages_distributions()
+    imported = {name.partition(".")[0] for name in sys.modules}
+    names = {owner for module in imported for owner in owners.get(module, []) if owner != "lucie"}
+    return {name: version(name) for name in sorted(names, key=str.lower)}

@@ -1,0 +1,141 @@
+"""Judges what is committed in results/ without running anything: every claim, every manifest, every file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lucie.claims import Claim, load_all
+from lucie.errors import Exit, MismatchError, UsageError
+from lucie.files import sha256
+from lucie.judge import DIFFERS, Judge, Verdict
+from lucie.manifest import Manifest, changed_parts, ingredients, load_values, wrong_outputs
+from lucie.project import Project
+from lucie.records.build import index_problems
+from lucie.stages import Stages
+
+VERDICTS = ("reproduced", "within tolerance", "differs, explained", "quoted", "not attempted", "differs")
+OWN_FILES = {"manifest.json", "values.json", "verdicts.json"}
+
+
+@dataclass
+class Report:
+    """What became of a tier."""
+
+    tier: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    mismatches: list[str] = field(default_factory=list)  # sentences; each names a file
+    behind: dict[str, list[str]] = field(default_factory=dict)  # stage -> what changed since it ran
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = Counter(verdict.verdict for verdict in self.verdicts)
+        return {name: found[name] for name in VERDICTS}
+
+    @property
+    def exit_code(self) -> Exit:
+        if self.mismatches:
+            return Exit.MISMATCH
+        return Exit.DIFFERS if self.counts[DIFFERS] else Exit.HELD
+
+    def verdicts_json(self) -> dict[str, Any]:
+        """What verdicts.json holds."""
+        verdicts = [verdict.to_json() for verdict in self.verdicts]
+        return {"tier": self.tier, "verdicts": verdicts, "counts": self.counts}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.verdicts_json(), "mismatches": self.mismatches, "behind": self.behind}
+
+
+def judge(project: Project, folder: Path, tier: str) -> Report:
+    """The verdicts on every claim of ``tier``, from the results in ``folder``."""
+    report, judging = Report(tier), Judge(project, folder)
+    stages = Stages.load(project)
+    for claim in load_all(project):
+        if claim.tier != tier:
+            continue
+        if isinstance(claim, Claim):
+            stages.get(claim.stage)
+        try:
+            report.verdicts.append(judging.verdict(claim))
+        except MismatchError as error:
+            report.mismatches.append(str(error))
+    return report
+
+
+def verify(project: Project, tier: str) -> Report:
+    """Judge results/<tier>/ and check every file in it and every input it names."""
+    folder = project.results / tier
+    manifest = Manifest.load(folder)
+    if not manifest.stages:
+        raise UsageError(f"There are no results in results/{tier}. Make them with: lucie reproduce --tier {tier}")
+    report = judge(project, folder, tier)
+    report.mismatches += index_problems(project)
+    report.mismatches += _changed_files(project, manifest)
+    report.mismatches += _unlisted(project, manifest)
+    report.mismatches += _other_verdicts(project, folder, report)
+    for stage in Stages.load(project).in_tier(tier):
+        if stage.id not in manifest.stages:
+            report.mismatches.append(f"results/{tier} lacks stage '{stage.id}'. Run it, then lucie publish.")
+            continue
+        now, then = ingredients(project, stage, tier), manifest.stages[stage.id].ingredients
+        changed = [name for name in changed_parts(then, now) if name not in then.inputs]
+        if changed:
+            report.behind[stage.id] = changed
+    report.mismatches = list(dict.fromkeys(report.mismatches))
+    return report
+
+
+def judged_files(project: Project) -> dict[str, str]:
+    """The sha256 of everything that verdicts are judged against: claims and records."""
+    files = [*(project.paper / "claims").glob("*.yaml")]
+    files += [path for kind in ("published", "transcribed") for path in (project.records / kind).glob("*.*")]
+    return {project.relative(path): sha256(path) for path in sorted(files)}
+
+
+def _changed_files(project: Project, manifest: Manifest) -> list[str]:
+    where = project.relative(manifest.folder)
+    problems = []
+    for name, entry in manifest.stages.items():
+        problems += [f"{where}/{wrong} is not what stage '{name}' made" for wrong in wrong_outputs(manifest, name)]
+        problems += [
+            f"{path} is not what stage '{name}' read" if (project.root / path).is_file() else f"{path} is missing"
+            for path, digest in entry.ingredients.inputs.items()
+            if not (project.root / path).is_file() or sha256(project.root / path) != digest
+        ]
+    now = judged_files(project)
+    problems += [
+        f"{path} changed since the verdicts were published. Judge and publish again with: lucie publish"
+        for path in sorted(manifest.judged.keys() | now.keys())
+        if manifest.judged.get(path) != now.get(path)
+    ]
+    return problems
+
+
+def _unlisted(project: Project, manifest: Manifest) -> list[str]:
+    listed = {name for entry in manifest.stages.values() for name in entry.outputs} | OWN_FILES
+    found = {path.relative_to(manifest.folder).as_posix() for path in manifest.folder.rglob("*") if path.is_file()}
+    where = project.relative(manifest.folder)
+    extra = [f"{where}/{name} is in no manifest" for name in sorted(found - listed) if name != ".lock"]
+    names = {name for entry in manifest.stages.values() for name in entry.values}
+    extra += [f"{where}/values.json, {name} is in no manifest" for name in load_values(manifest.folder).keys() - names]
+    return extra
+
+
+def _other_verdicts(project: Project, folder: Path, report: Report) -> list[str]:
+    path = folder / "verdicts.json"
+    where = project.relative(path)
+    if not path.is_file():
+        return [f"{where} is missing"]
+    try:
+        published = {entry["claim"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["verdicts"]}
+    except (ValueError, KeyError, TypeError) as error:
+        return [f"{where} is not a list of verdicts: {error}"]
+    return [
+        f"{where} does not say what judging says of claim '{verdict.claim}': {verdict.verdict}"
+        for verdict in report.verdicts
+        if json.loads(json.dumps(verdict.to_json())) != published.get(verdict.claim)
+    ]

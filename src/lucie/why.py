@@ -1,0 +1,82 @@
+"""The chain behind a claim: published number, our value, the cell that made it, what that read, and where from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from lucie.claims import Claim, get_claim
+from lucie.errors import UsageError
+from lucie.judge import Judge
+from lucie.manifest import Manifest
+from lucie.project import Project
+from lucie.records import load_record, load_schema
+from lucie.records.upstream import Pin, load_pins
+
+
+def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """The links of the chain, as (what it is, text)."""
+    claim = get_claim(project, name)
+    verdict = Judge(project, folder).verdict(claim)
+    yield "claim", f"{claim.id} ({claim.item}): {claim.says}"
+    yield "verdict", verdict.verdict + (f". {verdict.explanation}" if verdict.explanation else "")
+    if not isinstance(claim, Claim):
+        yield "reason", claim.reason
+        return
+    yield "tolerance", f"{verdict.tolerance}. {claim.reason}"
+    yield "published", f"{verdict.published}, from data/records/{claim.published.record}.csv"
+    yield from (("source", text) for text in _sources(project, claim.published.record))
+    yield "ours", f"{verdict.value}, from {claim.ours.name}"
+    entry = Manifest.load(folder).stages.get(claim.stage)
+    if entry is None:
+        raise UsageError(f"{project.relative(folder)} lacks stage '{claim.stage}'.")
+    notebook = next(iter(entry.ingredients.notebook))
+    cell = verdict.cell.partition("#")[2]
+    yield "cell", f"{cell} of {notebook}"
+    yield from (("", line) for line in _cell_source(folder / "notebooks" / Path(notebook).name, cell))
+    for path, digest in entry.ingredients.inputs.items():
+        yield "input", f"{path}  sha256 {digest[:16]}"
+        if path.endswith(".csv"):
+            record = path.removeprefix("data/records/").removesuffix(".csv")
+            yield from (("from", text) for text in _sources(project, record))
+    yield (
+        "made",
+        (
+            f"commit {entry.commit[:12]}{' with uncommitted changes' if entry.dirty else ''}, "
+            f"python {entry.environment['python']}, {entry.environment['platform']}, "
+            f"container {entry.environment['container'] or 'none'}"
+        ),
+    )
+
+
+def _sources(project: Project, record: str) -> list[str]:
+    """The raw files of a record, with repository, commit and sha256; many are counted, not listed."""
+    pins, schema = load_pins(project), load_schema(project, record)
+    table = load_record(project, record)
+    if schema.source:
+        paths = [path.strip() for path in schema.source.split(",")]
+    elif record.startswith("transcribed/"):
+        return _origins(project, set(table["origin"]))
+    else:
+        paths = table["origin"].unique(maintain_order=True).to_list()
+    lines = [_describe(pins[path]) for path in paths if path in pins]
+    return lines if len(lines) <= 4 else [*lines[:2], f"and {len(lines) - 2} more raw files"]
+
+
+def _origins(project: Project, names: set[str]) -> list[str]:
+    rows = load_record(project, "transcribed/origins").iter_rows(named=True)
+    return [
+        f"{row['repository']} {row['path']} at {row['commit'][:12]}  sha256 {row['sha256'][:16]} (transcribed)"
+        for row in rows
+        if row["origin"] in names
+    ]
+
+
+def _describe(pin: Pin) -> str:
+    return f"{pin.repository} {pin.source_path} at {pin.commit[:12]}  sha256 {pin.sha256[:16]}"
+
+
+def _cell_source(notebook: Path, cell: str) -> list[str]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return next(("".join(c["source"]).splitlines() for c in cells if c["id"] == cell), [])

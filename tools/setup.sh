@@ -1,0 +1,59 @@
+#!/bin/sh
+# Makes the virtual environment with the named groups: tools/setup.sh base|train|eval|dev ...
+# Does nothing when they are there already. PYTHON and VENV choose interpreter and place.
+set -eu
+cd "$(dirname "$0")/.."
+venv=${VENV:-.venv}
+
+fail() {
+    echo "set-up: $1" >&2
+    exit 3
+}
+
+find_python() {
+    for name in ${PYTHON:-python3.11 python3.12 python3}; do
+        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail "no Python 3.11 or 3.12 was found (tried: ${PYTHON:-python3.11 python3.12 python3}). Install one, or name it: make ... PYTHON=/path/to/python3.11"
+}
+
+groups=$(for group in "$@"; do [ "$group" = base ] || echo "$group"; done | sort | paste -sd, -)
+wanted="$(cat requirements.lock pyproject.toml | cksum) $groups"
+stamp="$venv/.set-up"
+if [ -x "$venv/bin/lucie" ] && [ -f "$stamp" ]; then
+    have=$(cat "$stamp")
+    case "$have" in
+        "$wanted"*) exit 0 ;;
+    esac
+    # Groups are added to those that are there, as long as the lock is the same.
+    [ -n "$groups" ] || case "$have" in "$(cat requirements.lock pyproject.toml | cksum)"*) exit 0 ;; esac
+fi
+
+if [ ! -x "$venv/bin/python" ]; then
+    python=$(find_python)
+    echo "set-up: $venv with $("$python" --version)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || fail "'$python -m venv' failed. On Debian: apt-get install python3-venv"
+fi
+rm -f "$stamp"
+
+log="$venv/set-up.log"
+what=".${groups:+[$groups]}"
+echo "set-up: installing ${groups:-base}; the whole log is $log"
+status="$venv/.status"
+{
+    "$venv/bin/python" -m pip install --disable-pip-version-check --constraint requirements.lock --editable "$what" 2>&1
+    echo $? > "$status"
+} | tee "$log" | awk '
+    /^Collecting/ { count += 1; if (count % 25 == 0) { printf "set-up: %d packages found\n", count; fflush() } }
+    /^Installing collected packages/ { n = gsub(",", ","); printf "set-up: installing %d packages\n", n + 1; fflush() }
+'
+if [ "$(cat "$status")" != 0 ]; then
+    grep -E '^ERROR' "$log" | head -5 >&2
+    fail "pip could not install the packages. Is there a network? The log is $log"
+fi
+rm -f "$status"
+echo "$wanted" > "$stamp"
