@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lucie.errors import UsageError, unknown
 from lucie.project import Project
+from lucie.records import pick
 from lucie.stages import read_yaml
 
 
@@ -152,10 +153,7 @@ def published_cells(published: Published, record: pl.DataFrame) -> pl.DataFrame:
     for column in [*published.where, *published.key, published.column]:
         if column not in record.columns:
             raise unknown(f"column of record '{published.record}'", column, record.columns)
-    for column, wanted in published.where.items():
-        values = wanted if isinstance(wanted, list) else [wanted]
-        record = record.filter(pl.col(column).is_in(values))
-    cells = record.select(*published.key, pl.col(published.column).alias("published"))
+    cells = pick(record, published.where).select(*published.key, pl.col(published.column).alias("published"))
     if cells.is_empty() or (not published.key and len(cells) != 1):
         raise UsageError(f"Record '{published.record}' has {len(cells)} cells where {published.where}.")
     return cells

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.paths import jupyter_runtime_dir
 from traitlets import default
 
 
@@ -21,7 +21,7 @@ class SocketKernelManager(AsyncKernelManager):
 
     @default("ip")
     def _ip(self) -> str:
-        return str(Path(jupyter_runtime_dir()) / "kernel")  # the stem of the sockets' paths
+        return str(Path(os.environ["JUPYTER_RUNTIME_DIR"]) / "kernel")  # the stem of the sockets' paths
 
 
 @contextmanager

@@ -141,15 +141,26 @@ def _show_tables_plainly() -> None:
         thousands_separator=" ",
         fmt_str_lengths=80,
     )
+    shell = _shell()
+    if shell:
+        shell.display_formatter.formatters["text/html"].for_type(polars.DataFrame, _html)
+
+
+def _html(frame: pl.DataFrame) -> str:
+    """A table as polars shows it, without the quotes around words."""
+    return re.sub(r"<td>&quot;(.*?)&quot;</td>", r"<td>\1</td>", frame._repr_html_())
+
+
+def _shell() -> Any:
+    """The running notebook's shell; None outside of one."""
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()
 
 
 def _cell() -> int | None:
     """The execution count of the running cell; the runner turns it into the cell's id."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return None
-    shell = get_ipython()
+    shell = _shell()
     return len(shell.user_ns["In"]) - 1 if shell else None  # the count itself may already be the next cell's
 
 

@@ -37,6 +37,7 @@ def run_stage(project: Project, stage: Stage, tier: str, overrides: dict[str, An
     _refuse_judging_inputs(project, stage, tier)
     folder = project.build / tier
     scratch = folder / ".running" / f"{stage.id}-{os.getpid()}"
+    _clear_leftovers(scratch.parent)
     scratch.mkdir(parents=True)
     started = time.monotonic()
     try:
@@ -85,13 +86,33 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
             )
     except PapermillExecutionError as error:
         raise StageError(
-            f"Stage '{stage.id}' failed in cell {error.exec_count} of {stage.notebook}: "
+            f"Stage '{stage.id}' failed in cell '{_failed_cell(scratch / stage.notebook)}' of {stage.notebook}: "
             f"{error.ename}: {error.evalue}\n"
             f"The notebook as far as it came: build/{made_from.parameters['tier']}/failed/{stage.notebook}"
         ) from None
     except Exception as error:  # whatever Jupyter says when a kernel does not start or dies
         raise StageError(f"Stage '{stage.id}' was cut off: {type(error).__name__}: {error}") from error
     _write_log(scratch / "logs" / f"{stage.id}.log", done)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove the scratch folders of runs that were killed."""
+    for leftover in folder.glob("*-*"):
+        pid = leftover.name.rpartition("-")[2]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(leftover, ignore_errors=True)
+        except (ValueError, PermissionError):
+            continue
+
+
+def _failed_cell(notebook: Path) -> str:
+    """The id of the cell that raised."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            return str(cell.id)
+    return "?"
 
 
 def _write_log(path: Path, notebook: nbformat.NotebookNode) -> None:

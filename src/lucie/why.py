@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lucie.claims import Claim, get_claim
 from lucie.errors import UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest
 from lucie.project import Project
-from lucie.records import load_record, load_schema
+from lucie.records import load_record, load_schema, pick
 from lucie.records.upstream import Pin, load_pins
 
 
@@ -26,8 +27,10 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
         return
     yield "tolerance", f"{verdict.tolerance}. {claim.reason}"
     yield "published", f"{verdict.published}, from data/records/{claim.published.record}.csv"
-    yield from (("source", text) for text in _sources(project, claim.published.record))
+    yield from (("source", text) for text in _sources(project, claim.published.record, claim.published.where))
     yield "ours", f"{verdict.value}, from {claim.ours.name}"
+    for off in verdict.differing:
+        yield "", f"{off['key'] or 'value'}: published {off['published']}, ours {off['ours']}"
     entry = Manifest.load(folder).stages.get(claim.stage)
     if entry is None:
         raise UsageError(f"{project.relative(folder)} lacks stage '{claim.stage}'.")
@@ -50,10 +53,10 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
     )
 
 
-def _sources(project: Project, record: str) -> list[str]:
-    """The raw files of a record, with repository, commit and sha256; many are counted, not listed."""
+def _sources(project: Project, record: str, where: Mapping[str, Any] | None = None) -> list[str]:
+    """The raw files of a record's rows, with repository, commit and sha256; many are counted, not listed."""
     pins, schema = load_pins(project), load_schema(project, record)
-    table = load_record(project, record)
+    table = pick(load_record(project, record), where or {})
     if schema.source:
         paths = [path.strip() for path in schema.source.split(",")]
     elif record.startswith("transcribed/"):

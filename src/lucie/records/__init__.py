@@ -10,12 +10,13 @@ A record is a table NAME.csv beside its schema NAME.yaml, in the folder of its k
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 import polars.selectors as cs
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lucie.errors import UsageError, unknown
 from lucie.project import Project
@@ -46,8 +47,14 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     says: str
-    source: str = ""  # the raw file, where all rows come from one; else a column names it row by row
+    source: str = ""  # the raw file, where all rows come from one; else the column `origin` names it row by row
     columns: dict[str, Column]
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Schema:
+        if not self.source and "origin" not in self.columns:
+            raise ValueError("give a 'source', or a column 'origin' that names it row by row")
+        return self
 
 
 def record_names(project: Project) -> list[str]:
@@ -92,15 +99,19 @@ def read_table(path: Path, schema: Schema) -> pl.DataFrame:
         raise UsageError(f"{path} does not fit its schema: {error}") from error
 
 
-def source_of(project: Project, name: str, where: dict[str, Any]) -> str:
+def pick(rows: pl.DataFrame, where: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows whose columns hold the wanted value, or one of the wanted values."""
+    for column, wanted in where.items():
+        rows = rows.filter(pl.col(column).is_in(wanted if isinstance(wanted, list) else [wanted]))
+    return rows
+
+
+def source_of(project: Project, name: str, where: Mapping[str, Any]) -> str:
     """Where a record comes from: the raw file its schema names, or the origins of the rows ``where`` picks."""
     schema = load_schema(project, name)
     if schema.source:
         return schema.source
-    rows = load_record(project, name)
-    for column, wanted in where.items():
-        rows = rows.filter(pl.col(column).is_in(wanted if isinstance(wanted, list) else [wanted]))
-    named = "source" if "source" in rows.columns else "origin"
-    origins = rows[named].unique(maintain_order=True).to_list()
+    rows = pick(load_record(project, name), where)
+    origins = rows["origin"].unique(maintain_order=True).to_list()
     lines = f", line {rows['line'][0]}" if len(rows) == 1 and "line" in rows.columns else ""
     return ", ".join(origins[:3]) + (f" and {len(origins) - 3} more" if len(origins) > 3 else "") + lines

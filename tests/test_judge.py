@@ -1,0 +1,116 @@
+"""Verdicts: what each tolerance lets through, and that an explanation must be computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import edit, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lucie.claims import Exact, Precision, Rounding, load_all
+from lucie.errors import MismatchError, UsageError
+from lucie.files import write_json
+from lucie.judge import Judge, _compare_cell
+from lucie.project import Project
+
+EXACT, ROUNDING = Exact(kind="exact"), Rounding(kind="rounding")
+PRECISION = Precision(kind="precision", relative=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "tolerance", "verdict"),
+    [
+        ("6706958336", "6706958336", EXACT, "reproduced"),
+        ("1e-5", "1e-05", EXACT, "reproduced"),
+        ("1.5", "1.50", EXACT, "reproduced"),
+        ("cosine", "cosine", EXACT, "reproduced"),
+        ("cosine", "linear", EXACT, "differs"),
+        ("2320.616", "2320.617", EXACT, "differs"),
+        ("2320.616", "2320.61640", ROUNDING, "reproduced"),
+        ("2320.616", "2320.6165", ROUNDING, "reproduced"),
+        ("2320.616", "2320.61651", ROUNDING, "differs"),
+        ("40.3", "40.25", ROUNDING, "reproduced"),
+        ("0.0908", "0.09085001", ROUNDING, "differs"),
+        ("3e-4", "0.00030000029", PRECISION, "within tolerance"),
+        ("3e-4", "0.0003000004", PRECISION, "differs"),
+        ("0", "1e-12", Precision(kind="precision", absolute=1e-11), "within tolerance"),
+        ("0", "1e-12", PRECISION, "differs"),
+    ],
+)
+def test_a_tolerance_lets_through_what_it_says(
+    published: str, ours: str, tolerance: Exact | Rounding | Precision, verdict: str
+) -> None:
+    assert _compare_cell("", published, ours, 1, tolerance).verdict == verdict
+
+
+@given(st.integers(0, 10**15), st.integers(0, 9))
+def test_a_number_rounded_to_the_printed_digits_is_reproduced(number: int, digits: int) -> None:
+    published = f"{number / 10**9:.{digits}f}"
+    assert _compare_cell("", published, str(number), 1e9, ROUNDING).verdict == "reproduced"
+
+
+@given(st.decimals(-1000, 1000, places=6, allow_nan=False), st.integers(1, 1000))
+def test_one_unit_of_the_last_printed_digit_is_too_much(number: object, units: int) -> None:
+    published = f"{number:.3f}"
+    moved = f"{float(published) + units / 1000:.3f}"
+    assert _compare_cell("", published, moved, 1, ROUNDING).verdict == "differs"
+
+
+@pytest.fixture
+def judged(toy: Project) -> Project:
+    """The toy project with results written as if its stages had run."""
+    values = {"second.sum": {"value": 13, "unit": "", "stage": "second", "cell": "cell-2"}}
+    values["second.quirk"] = {"value": 12, "unit": "", "stage": "second", "cell": "cell-2"}
+    write_json(toy.build / "record" / "values.json", values)
+    return toy
+
+
+def verdict(project: Project) -> str:
+    judge = Judge(project, project.build / "record")
+    return judge.verdict(load_all(project)[0]).verdict
+
+
+def explain(project: Project, alternative: str) -> None:
+    explanation = f"  explanation: {{alternative: {{value: {alternative}}}, tolerance: {{kind: exact}}, because: x}}\n"
+    path = project.paper / "claims" / "toy.yaml"
+    write(path, path.read_text() + explanation)
+
+
+def test_an_explanation_holds_only_when_it_gives_the_published_number(judged: Project) -> None:
+    assert verdict(judged) == "differs"
+    explain(judged, "second.quirk")
+    assert verdict(judged) == "differs, explained"
+    edit(judged.records / "published" / "answer.csv", "12", "11")
+    assert verdict(judged) == "differs", "the quirk gives 12, so prose alone is left"
+
+
+def test_a_claim_without_its_value_names_both(judged: Project) -> None:
+    edit(judged.paper / "claims" / "toy.yaml", "second.sum", "second.total")
+    with pytest.raises(MismatchError, match=r"'toy.answer' needs value 'second.total' of stage 'second'"):
+        verdict(judged)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("published/answer", "published/anser", "Did you mean 'published/answer'"),
+        ("column: number", "column: numbr", "Did you mean 'number'"),
+        ("kind: exact", "kind: near", "tolerance"),
+        ("reason: Integers add up exactly, so there is no room.", "reason: ok", "reason"),
+        ("ours: {value: second.sum}", "ours: {table: second.table}", "give either 'value', or 'table' and 'column'"),
+        ("item: T1", "itm: T1", "item"),
+    ],
+)
+def test_a_malformed_claim_is_named(judged: Project, old: str, new: str, message: str) -> None:
+    edit(judged.paper / "claims" / "toy.yaml", old, new)
+    with pytest.raises(UsageError, match=message):
+        verdict(judged)
+
+
+def test_a_claim_name_is_taken_once(judged: Project) -> None:
+    path: Path = judged.paper / "claims" / "toy.yaml"
+    write(judged.paper / "claims" / "more.yaml", path.read_text())
+    with pytest.raises(UsageError, match=r"'toy.answer' is in both more.yaml and toy.yaml"):
+        load_all(judged)
