@@ -45,8 +45,10 @@ what=".${groups:+[$groups]}"
 echo "set-up: installing ${groups:-base}; the whole log is $log"
 status="$venv/.status"
 {
-    "$venv/bin/python" -m pip install --disable-pip-version-check --constraint requirements.lock --editable "$what" 2>&1
-    echo $? > "$status"
+    code=0
+    "$venv/bin/python" -m pip install --disable-pip-version-check --constraint requirements.lock --editable "$what" 2>&1 \
+        || code=$?
+    echo "$code" > "$status"
 } | tee "$log" | awk '
     /^Collecting/ { count += 1; if (count % 25 == 0) { printf "set-up: %d packages found\n", count; fflush() } }
     /^Installing collected packages/ { n = gsub(",", ","); printf "set-up: installing %d packages\n", n + 1; fflush() }
