@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = ("train", "eval", "dev")
+HELD_BACK = ["soupsieve<3"]  # later ones refuse Python 3.11.2, which Debian 12 has
 LOCK_HEAD = """\
 # Every package of every group, pinned: pip installs a group with this file as its constraints.
 # Written by tools/lock.py. torch's CUDA pins live in containers/train.lock only.
@@ -60,7 +61,7 @@ def freeze() -> str:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = Path(folder) / "bin" / "python"
-        subprocess.run([python, "-m", "pip", "install", f"{ROOT}[{','.join(GROUPS)}]"], check=True)
+        subprocess.run([python, "-m", "pip", "install", f"{ROOT}[{','.join(GROUPS)}]", *HELD_BACK], check=True)
         frozen = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
     lines = [line.split("+")[0] for line in frozen.splitlines() if "==" in line]
     return LOCK_HEAD + "\n".join(sorted(lines, key=str.lower)) + "\n"

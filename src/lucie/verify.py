@@ -134,8 +134,12 @@ def _other_verdicts(project: Project, folder: Path, report: Report) -> list[str]
         published = {entry["claim"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["verdicts"]}
     except (ValueError, KeyError, TypeError) as error:
         return [f"{where} is not a list of verdicts: {error}"]
-    return [
-        f"{where} does not say what judging says of claim '{verdict.claim}': {verdict.verdict}"
+    other = [
+        verdict.claim
         for verdict in report.verdicts
         if json.loads(json.dumps(verdict.to_json())) != published.get(verdict.claim)
     ]
+    if not other:
+        return []
+    more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+    return [f"{where} does not say what judging says of claim '{other[0]}'{more}"]

@@ -50,7 +50,9 @@ def check(project: Project, upstream_folder: Path) -> Iterator[tuple[str, str]]:
     upstream = Upstream(upstream_folder, load_pins(project))
     for name, builder in BUILDERS.items():
         made = conform(project, name, builder(upstream)).write_csv()
-        yield name, _first_difference(made, (project.records / f"{name}.csv").read_text(encoding="utf-8"))
+        table = project.records / f"{name}.csv"
+        committed = table.read_text(encoding="utf-8") if table.is_file() else ""
+        yield name, _first_difference(made, committed) if committed else "the table is missing"
     for name in record_names(project):
         if name.startswith("transcribed/"):
             yield name, _unsourced(project, name)
@@ -108,7 +110,7 @@ def _unsourced(project: Project, name: str) -> str:
     unknown = set(rows["origin"]) - set(origins["origin"])
     if unknown:
         return f"origin {sorted(unknown)[0]} is not in transcribed/origins.csv"
-    empty = rows.filter(pl.col(place).cast(pl.String).is_in(["", "0"])).height
+    empty = rows.filter(pl.col(place).cast(pl.String).fill_null("").is_in(["", "0"])).height
     return f"{empty} rows do not say where in the origin they stand" if empty else ""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from lucie.errors import LucieError, MismatchError, UsageError, unknown
 from lucie.files import sha256, write_atomic
@@ -118,7 +119,8 @@ def _copy(pin: Pin, mirror: Path, target: Path) -> None:
 def _download(pin: Pin, target: Path, url: str) -> None:
     import pooch
 
-    address = url.format(repository=pin.repository, commit=pin.commit, source_path=pin.source_path)
+    pooch.get_logger().setLevel("WARNING")
+    address = url.format(repository=pin.repository, commit=pin.commit, source_path=quote(pin.source_path))
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         arrived = pooch.retrieve(
