@@ -11,8 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lucie.project import Project
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
+settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("config", "data/records", "notebooks", "paper", "results", "src", "workflow", "requirements.lock")

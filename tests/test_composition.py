@@ -6,16 +6,13 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lucie.corpus import composition
 from lucie.corpus.composition import MEASURES, Part, printed
 from lucie.project import Project
 from lucie.records import load_record
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
-settings.load_profile("unhurried")
 
 CELL = ["source", "language", "quantity"]
 QUANTITIES = st.decimals(min_value=0, max_value=10_000, places=12)

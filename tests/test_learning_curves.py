@@ -7,7 +7,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lucie.evaluation import learning_curves
@@ -15,9 +15,6 @@ from lucie.evaluation.learning_curves import LARGEST_TEST, count_items, standard
 from lucie.project import Project
 from lucie.records import load_record
 from lucie.training.schedule import Phase
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
-settings.load_profile("unhurried")
 
 CHECKPOINT = ["phase", "experiment", "steps_in_phase"]
 PLACE = ["steps", "tokens", "tokens_in_phase"]
@@ -160,3 +157,8 @@ def test_a_printed_score_has_its_standard_error_in_brackets_and_baselines_come_l
     table = learning_curves.side_by_side(small_curve(), {"quiz": "Quiz"})
     assert table.columns == ["model", "phase", "tokens", "Quiz"]
     assert table.rows()[-2:] == [("Lucie", "main", 90, "0.500 (189)"), ("Another", "", 70, "0.375 (183)")]
+
+
+def test_a_standard_error_needs_two_answers() -> None:
+    with pytest.raises(ValueError, match="two answers or more, not 1"):
+        standard_error(0.0, 1)

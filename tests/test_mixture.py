@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lucie.mixture import weigh
 from lucie.project import Project
 from lucie.records import load_record
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
-settings.load_profile("unhurried")
 
 EPOCHS = pl.DataFrame({"language": ["fr", "en"], "category": ["web", "web"], "epochs": [1.5, 1.0]})
 

@@ -79,13 +79,13 @@ def test_a_table_with_another_header_is_named(spoilt: Project) -> None:
 @pytest.mark.parametrize(("number", "word"), [("main,1865,", "main,many,"), ("main,1865,", "main,1865.5,")])
 def test_a_table_with_a_cell_that_is_no_number_of_its_type_is_named(spoilt: Project, number: str, word: str) -> None:
     edit(spoilt.records / f"{LOSSES}.csv", number, word)
-    with pytest.raises(UsageError, match=r"training_losses\.csv does not fit its schema"):
+    with pytest.raises(UsageError, match=r"training_losses\.csv, line 2: 7 cells"):
         records.load_record(spoilt, LOSSES)
 
 
 def test_a_row_with_a_cell_too_many_is_an_error_that_names_the_table(spoilt: Project) -> None:
     edit(spoilt.records / f"{LOSSES}.csv", "main,1865,", "main,main,1865,")
-    with pytest.raises(UsageError, match=r"training_losses\.csv does not fit its schema"):
+    with pytest.raises(UsageError, match=r"training_losses\.csv, line 2: 7 cells"):
         records.load_record(spoilt, LOSSES)
 
 
@@ -240,7 +240,6 @@ def test_a_transcribed_row_of_an_unknown_origin_is_found_by_check(spoilt: Projec
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("transcribed/launch_scripts", "main_slurm,59", "main_slurm,"),
         ("transcribed/launch_scripts", "main_slurm,59", "main_slurm,0"),
         ("transcribed/figure_labels", "title line 2", ""),
     ],
@@ -302,3 +301,32 @@ def test_repeated_rows_of_the_tokenizer_table_differ_in_times_only(project: Proj
     rows = Upstream(upstream, load_pins(project)).rows(tokenizers.MEASURED)
     said = {json.dumps({key: value for key, value in row.items() if "time" not in key}) for row in rows}
     assert len(rows) > len(said) == records.load_record(project, "input/tokenizer_measurements").height
+
+
+SPOILT_ROWS = {
+    "a row too short": ("main_slurm,59", "main_slurm", "line 2: 5 cells where the schema has 6 columns"),
+    "an empty number": ("main_slurm,59", "main_slurm,", "line 2: line is empty"),
+}
+
+
+@pytest.mark.parametrize("way", SPOILT_ROWS)
+def test_a_spoilt_row_is_named_by_its_line(spoilt: Project, way: str) -> None:
+    old, new, message = SPOILT_ROWS[way]
+    edit(spoilt.records / "transcribed" / "launch_scripts.csv", old, new)
+    with pytest.raises(UsageError, match=message):
+        records.load_record(spoilt, "transcribed/launch_scripts")
+
+
+def test_a_table_that_is_not_utf8_is_named(spoilt: Project) -> None:
+    path = spoilt.records / "transcribed" / "launch_scripts.csv"
+    path.write_bytes(path.read_bytes().replace(b"phase", b"phas\xe9", 1))
+    with pytest.raises(UsageError, match=r"launch_scripts\.csv is not UTF-8"):
+        records.load_record(spoilt, "transcribed/launch_scripts")
+
+
+def test_a_missing_index_and_missing_pins_are_named(spoilt: Project) -> None:
+    (spoilt.records / "index.csv").unlink()
+    assert list(build.index_problems(spoilt)) == ["data/records/index.csv is missing. Restore it from git"]
+    (spoilt.records / "sources.csv").unlink()
+    with pytest.raises(UsageError, match=r"sources\.csv is missing"):
+        load_pins(spoilt)

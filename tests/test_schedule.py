@@ -9,15 +9,12 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lucie.project import Project
 from lucie.records import load_record
 from lucie.training.schedule import Phase, at_phase_ends, axis_marks, hyperparameters
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
-settings.load_profile("unhurried")
 
 NAMES = ("main", "extension", "annealing")
 RAMP = Phase(
@@ -202,3 +199,9 @@ def test_hours_and_tokens_at_the_ends_of_phases_are_summed_in_their_order() -> N
     assert marks["offset:extension:training_time"] == 0.005
     assert marks["offset:annealing:tokens"] == 1e-5
     assert marks["end:gpu_hours"] == 0.036
+
+
+def test_a_phase_without_samples_has_no_learning_rate() -> None:
+    phase = Phase("open", 4, 4, 3e-5, "cosine", min_learning_rate=3e-6)
+    with pytest.raises(ValueError, match="'open' has no samples"):
+        phase.at([0])

@@ -103,8 +103,8 @@ def composition(all_parts: list[Part]) -> pl.DataFrame:
             "language": language,
             "level": "total" if source == "TOTAL" else "subset",
             "quantity": measure,
-            "exact": str(_add(_in_unit(part, measure) for part in members)),
-            "rounded_parts": str(printed(_add(printed(_in_unit(part, measure)) for part in members))),
+            "exact": f"{_add(_in_unit(part, measure) for part in members):f}",
+            "rounded_parts": f"{printed(_add(printed(_in_unit(part, measure)) for part in members)):f}",
         }
         for (source, language), members in _rows(all_parts)
         for measure in MEASURES

@@ -101,6 +101,8 @@ def count_items(accuracies: pl.Series) -> int:
 
 def standard_error(accuracy: float, items: int) -> float:
     """Standard error of an accuracy over ``items`` answers, from their sample variance (divisor items - 1)."""
+    if items < 2:
+        raise ValueError(f"A standard error needs two answers or more, not {items}.")
     return math.sqrt(accuracy * (1 - accuracy) / (items - 1))
 
 

@@ -9,6 +9,7 @@ A record is a table NAME.csv beside its schema NAME.yaml, in the folder of its k
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ class Column(BaseModel):
     type: Literal["string", "integer", "number", "boolean"]
     says: str
     unit: str = ""
+    optional: bool = False  # whether a cell may be empty
 
 
 class Schema(BaseModel):
@@ -84,19 +86,34 @@ def load(name: str) -> pl.DataFrame:
 
 
 def read_table(path: Path, schema: Schema) -> pl.DataFrame:
-    """Read a CSV whose columns must be exactly the schema's."""
+    """Read a CSV whose columns and rows must be exactly the schema's; raises UsageError that names the line."""
     try:
-        content = path.read_bytes()
+        text = path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"{path} is missing. Restore it from git, or: lucie records build --upstream DIR") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8: {error}") from error
+    _check_shape(path, text, list(schema.columns))
     types = {column: TYPES[spec.type] for column, spec in schema.columns.items()}
-    header = content.partition(b"\n")[0].decode().split(",")
-    if header != list(types):
-        raise UsageError(f"{path} has the columns {header}; its schema says {list(types)}.")
     try:
-        return pl.read_csv(io.BytesIO(content), schema=types).with_columns(cs.string().fill_null(""))
+        table = pl.read_csv(io.StringIO(text), schema=types).with_columns(cs.string().fill_null(""))
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"{path} does not fit its schema: {error}") from error
+    for column, spec in schema.columns.items():
+        if not spec.optional and table[column].has_nulls():
+            line = table[column].is_null().arg_max()
+            raise UsageError(f"{path}, line {(line or 0) + 2}: {column} is empty.")
+    return table
+
+
+def _check_shape(path: Path, text: str, columns: list[str]) -> None:
+    rows = csv.reader(io.StringIO(text))
+    header = next(rows, [])
+    if header != columns:
+        raise UsageError(f"{path} has the columns {header}; its schema says {columns}.")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(columns):
+            raise UsageError(f"{path}, line {number}: {len(row)} cells where the schema has {len(columns)} columns.")
 
 
 def pick(rows: pl.DataFrame, where: Mapping[str, Any]) -> pl.DataFrame:

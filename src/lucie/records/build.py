@@ -82,6 +82,9 @@ def write_index(project: Project) -> None:
 
 def index_problems(project: Project) -> Iterator[str]:
     """What in data/records is not as data/records/index.csv says; each a sentence that names the file."""
+    if not (project.records / "index.csv").is_file():
+        yield "data/records/index.csv is missing. Restore it from git"
+        return
     index = pl.read_csv(project.records / "index.csv")
     listed = {row["record"]: row for row in index.iter_rows(named=True)}
     for name in sorted(listed.keys() | set(record_names(project))):
@@ -121,4 +124,6 @@ def _first_difference(made: str, committed: str) -> str:
     for number, (new, old) in enumerate(pairs, start=1):
         if new != old:
             return f"line {number} is '{old}'; the raw files give '{new}'"
+    if made.splitlines() == committed.splitlines():
+        return "the line ends are not those of the raw files' table"
     return f"{len(committed.splitlines())} lines; the raw files give {len(made.splitlines())}"

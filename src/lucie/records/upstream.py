@@ -34,7 +34,10 @@ class Pin:
 
 def load_pins(project: Project) -> dict[str, Pin]:
     """All pinned raw files by path, from data/records/sources.csv."""
-    with (project.records / "sources.csv").open(encoding="utf-8", newline="") as file:
+    path = project.records / "sources.csv"
+    if not path.is_file():
+        raise UsageError(f"{path} is missing. Restore it from git: git checkout -- data/records/sources.csv")
+    with path.open(encoding="utf-8", newline="") as file:
         return {row["path"]: _pin(row) for row in csv.DictReader(file)}
 
 

@@ -57,7 +57,7 @@ class Phase:
             return self.global_batch_size
         increments = (self.global_batch_size - self.initial_batch_size) // self.batch_size_increment
         reached = samples * increments // self.rampup_samples
-        return min(self.initial_batch_size + reached * self.batch_size_increment, self.global_batch_size)
+        return self.initial_batch_size + reached * self.batch_size_increment
 
     @cached_property
     def samples(self) -> Samples:
@@ -83,6 +83,8 @@ class Phase:
             return self.learning_rate * samples / self.warmup_samples
         if self.decay_style == "constant":
             return self.learning_rate
+        if self.train_samples <= self.warmup_samples:
+            raise ValueError(f"Phase '{self.name}' has no samples to decay the learning rate over.")
         progress = (samples - self.warmup_samples) / (self.train_samples - self.warmup_samples)
         left = {"linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[self.decay_style]
         return self.min_learning_rate + left * (self.learning_rate - self.min_learning_rate)
