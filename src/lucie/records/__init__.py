@@ -98,7 +98,7 @@ def read_table(path: Path, schema: Schema) -> pl.DataFrame:
     try:
         table = pl.read_csv(io.StringIO(text), schema=types).with_columns(cs.string().fill_null(""))
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{path} does not fit its schema: {error}") from error
+        raise UsageError(f"{path} does not fit its schema: {str(error).splitlines()[0]}") from error
     for column, spec in schema.columns.items():
         if not spec.optional and table[column].has_nulls():
             line = table[column].is_null().arg_max()
