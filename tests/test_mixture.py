@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucie.mixture import weigh
+from lucie.mixture.main import weigh
 from lucie.project import Project
 from lucie.records import load_record
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from operator import attrgetter
 from typing import TypeVar
 
 import polars as pl
@@ -161,13 +162,14 @@ def _grouped(all_parts: Iterable[Part], key: Callable[[Part], K]) -> dict[K, lis
     return groups
 
 
-def shares(all_parts: list[Part]) -> pl.DataFrame:
+def shares(all_parts: list[Part], tokens: Callable[[Part], float] = attrgetter("tokens")) -> pl.DataFrame:
     """Tokens and their share of the corpus for each language, category and wedge of the published pie.
 
+    ``tokens`` says how many a part counts for: its own, or as many as the training sees.
     The pie calls aligned text 'parallel', puts the three legislative categories together and shows code and
     parallel text among the languages only.
     """
-    total = sum(part.tokens for part in all_parts)
+    total = sum(map(tokens, all_parts))
     languages = _grouped(all_parts, lambda part: "parallel" if part.category == "aligned" else part.group)
     text = [part for part in all_parts if part.category not in ("aligned", "programming")]
     categories = _grouped(text, lambda part: "legislative" if part.category.startswith("legi") else part.category)
@@ -176,13 +178,19 @@ def shares(all_parts: list[Part]) -> pl.DataFrame:
     labelled |= {f"category:{name}": members for name, members in categories.items()}
     labelled |= {f"wedge:{name}": members for name, members in wedges.items()}
     rows = [
-        {"label": label, "tokens": (tokens := sum(part.tokens for part in members)), "percent": 100 * tokens / total}
+        {"label": label, "tokens": (counted := sum(map(tokens, members))), "percent": 100 * counted / total}
         for label, members in labelled.items()
     ]
     return pl.DataFrame(rows)
 
 
+def released(all_parts: list[Part]) -> list[Part]:
+    """The parts in the published dataset: all that were trained on but Persée, which could not be redistributed."""
+    return [part for part in all_parts if part.source != "Persee"]
+
+
 def _wedge(part: Part) -> str:
     if part.group == "code":
         return part.language
-    return f"{part.source}-{part.language}" if part.source == "RedPajama" else part.source
+    name = part.source.replace(" ", "")  # bold labels are set as formulas, which have no blanks
+    return f"{name}-{part.language}" if name == "RedPajama" else name
