@@ -11,11 +11,11 @@ from typing import Any
 
 from lucie.errors import LucieError, StageError, UsageError
 from lucie.files import write_atomic
-from lucie.judge import Verdict
 from lucie.manifest import Manifest, load_values
 from lucie.paper import tables, verdicts
 from lucie.paper.numbers import Numbers
 from lucie.project import Project
+from lucie.verdict import Verdict
 from lucie.verify import judge
 
 LOG_LINES = 12

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from lucie.judge import DIFFERS, EXPLAINED, Verdict
 from lucie.paper.numbers import code, escape, grouped
+from lucie.tolerance import DIFFERS, EXPLAINED
+from lucie.verdict import Verdict
 
 LISTED_CELLS = 16  # of a claim, in print; verdicts.json has all
 
