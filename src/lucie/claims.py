@@ -148,6 +148,7 @@ class Unjudged(Strict):
     says: str
     verdict: Literal["quoted", "not attempted"]
     reason: str = Field(min_length=20)
+    about: list[Published] = Field(default=[], description="the published cells it speaks of")
     tier: str = "record"
 
 
