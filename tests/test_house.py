@@ -125,7 +125,7 @@ def test_the_readme_says_what_the_verdicts_say(project: Project) -> None:
         f"{cells('corpus.ratios.subsets', 'corpus.ratios.totals')} ratios",
         f"{sum(len(verdict.differing) for verdict in exact)} cells differ",
         f"{int(verdicts['pretraining.parameters'].value):,} parameters",
-        f"weights of the {cells('pretraining.mix.weights')} token files",
+        f"weights of the {cells('mix.weights')} token files",
         f"{cells('pretraining.tokens.main', 'pretraining.tokens.later_phases')} logged steps",
         f"{cells('evaluation.stderr')} standard errors",
         f"{cells('evaluation.tokens.main')} positions",

@@ -64,23 +64,32 @@ def american_stories(documents: pl.DataFrame) -> pl.DataFrame:
 
 
 def counted_twice(documents: pl.DataFrame, tokens: pl.DataFrame) -> pl.DataFrame:
-    """The sources whose documents before tokenisation are not as many as after it, with both counts.
+    """The sources whose documents before tokenisation are not as many as the training files have.
 
-    From input/document_counts and input/token_counts. Sources counted as a whole in one language are compared as a
-    whole, the others by file.
+    Columns source, language, before, after (both documents) and validation (documents set apart from training); from
+    input/document_counts and input/token_counts, for sources counted as a whole.
     """
     key = ["source", "language"]
-    whole = documents.filter((pl.col("part") == "") & (pl.col("language") != "")).select(*key, before="documents")
-    after = tokens.filter(split="train").group_by(key).agg(after=pl.sum("documents"))
-    both = whole.join(after, on=key, validate="1:1")
-    return both.filter(pl.col("before") != pl.col("after")).with_columns(more=pl.col("after") - pl.col("before"))
+    whole = documents.filter(part="").select(*key, before="documents")
+    in_split = {
+        name: pl.col("documents").filter(split=split).sum()
+        for name, split in {"after": "train", "validation": "validation"}.items()
+    }
+    both = whole.join(tokens.group_by(key).agg(**in_split), on=key, validate="1:1")
+    return both.filter(pl.col("before") != pl.col("after")).sort("source")
 
 
-def stale_totals(documents: pl.DataFrame) -> pl.DataFrame:
-    """The files that hold a source's total over languages, with the sum of what they should hold.
+def summed_by_source(documents: pl.DataFrame) -> pl.DataFrame:
+    """Documents, words and characters of each source over its languages; in ``spanish_...`` those of Spanish alone.
 
-    Columns source, stored and summed (documents); from input/document_counts.
+    From input/document_counts.
     """
-    whole = documents.filter(pl.col("part") == "")
-    summed = whole.filter(pl.col("language") != "").group_by("source").agg(summed=pl.sum("documents"))
-    return whole.filter(language="").select("source", stored="documents").join(summed, on="source").sort("source")
+    whole = documents.filter(part="")
+    measures = ("documents", "words", "characters")
+    spanish = [pl.col(name).filter(pl.col("language").str.contains("^es$")).sum() for name in measures]
+    return (
+        whole.group_by("source")
+        .agg(pl.sum(*measures), *(column.name.prefix("spanish_") for column in spanish), languages=pl.len())
+        .filter(pl.col("languages") > 1)
+        .sort("source")
+    )

@@ -46,7 +46,9 @@ def _with_other(percents: dict[str, float]) -> dict[str, float]:
     return {**known, "other": sum(percents.values()) - sum(known.values())}
 
 
-def _bar(axes: Axes, row: int, percents: dict[str, float], colours: dict[str, tuple[float, float, float] | str]) -> None:
+def _bar(
+    axes: Axes, row: int, percents: dict[str, float], colours: dict[str, tuple[float, float, float] | str]
+) -> None:
     left = 0.0
     for kind, percent in percents.items():
         axes.barh(row, percent, left=left, height=0.7, color=colours[kind], edgecolor="white", linewidth=0.6)

@@ -42,6 +42,18 @@ def labels(upstream: Upstream) -> dict[str, dict[str, str]]:
 
 
 def document_counts(upstream: Upstream) -> pl.DataFrame:
+    return _counted(upstream).filter(~_TOTAL)
+
+
+def source_totals(upstream: Upstream) -> pl.DataFrame:
+    """The files that the authors left beside those of single languages, with a source's total."""
+    return _counted(upstream).filter(_TOTAL).select("source", "documents", "words", "characters", "origin")
+
+
+_TOTAL = (pl.col("language") == "") & (pl.col("part") == "")
+
+
+def _counted(upstream: Upstream) -> pl.DataFrame:
     label = labels(upstream)
     by_source: dict[str, set[str]] = {}
     for name, row in label.items():
@@ -115,4 +127,5 @@ BUILDERS = {
     "input/document_counts": document_counts,
     "input/token_counts": token_counts,
     "published/composition": composition,
+    "published/source_totals": source_totals,
 }

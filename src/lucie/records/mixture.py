@@ -44,7 +44,9 @@ def blended_samples(upstream: Upstream) -> pl.DataFrame:
     if len(rows) != text.count("Data prefix"):
         raise ValueError("A data set in the description of the blend lacks its samples or epochs.")
     names = ["name", "samples", "epochs", "sequence_length", "seed"]
-    return pl.DataFrame([(name, *map(int, numbers)) for name, *numbers in rows], schema=names, orient="row").sort("name")
+    return pl.DataFrame([(name, *map(int, numbers)) for name, *numbers in rows], schema=names, orient="row").sort(
+        "name"
+    )
 
 
 _BLENDED = (
