@@ -70,7 +70,7 @@ def grid_intensity(cards: pl.DataFrame, model: str) -> float:
 
 
 def comparators(cards: pl.DataFrame, siblings: Mapping[str, str]) -> pl.DataFrame:
-    """Tonnes of each model in ``siblings`` from its GPU hours and power, at the intensity of its sibling's emissions."""
+    """Tonnes of each model in ``siblings`` from its GPU hours and power, at its sibling's intensity."""
     rows = []
     for model, sibling in siblings.items():
         row = cards.filter(model=model).row(0, named=True)

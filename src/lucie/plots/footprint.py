@@ -41,7 +41,7 @@ def _bars(axes: Axes, by_hours: pl.DataFrame, names: Mapping[str, str]) -> None:
             )
     labels = [f"{names[row['source']]}\n{_spaced(row['gpu_hours'])}" for row in rows.iter_rows(named=True)]
     axes.set_yticks(places, labels)
-    axes.set(xlabel="t CO₂e", xlim=(0, 1.17 * by_hours["tonnes_with_pue"].max()))
+    axes.set(xlabel="t CO₂e", xlim=(0, 1.17 * max(by_hours["tonnes_with_pue"].to_list())))
     axes.tick_params(axis="y", length=0)
     handles, legend = axes.get_legend_handles_labels()
     axes.legend(handles, legend, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
