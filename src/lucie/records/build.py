@@ -19,6 +19,7 @@ from lucie.records import (
     mixture,
     read_table,
     record_names,
+    scaling,
     tokenizers,
     training,
 )
@@ -32,6 +33,7 @@ BUILDERS: dict[str, Builder] = {
     **training.BUILDERS,
     **evaluation.BUILDERS,
     **tokenizers.BUILDERS,
+    **scaling.BUILDERS,
 }
 
 
