@@ -15,10 +15,12 @@ from lucie.records import (
     TYPES,
     composition,
     evaluation,
+    filtering,
     load_schema,
     mixture,
     read_table,
     record_names,
+    tokenizer_files,
     tokenizers,
     training,
 )
@@ -32,6 +34,8 @@ BUILDERS: dict[str, Builder] = {
     **training.BUILDERS,
     **evaluation.BUILDERS,
     **tokenizers.BUILDERS,
+    **tokenizer_files.BUILDERS,
+    **filtering.BUILDERS,
 }
 
 
