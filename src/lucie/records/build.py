@@ -15,11 +15,13 @@ from lucie.records import (
     TYPES,
     composition,
     evaluation,
+    filtering,
     load_schema,
     mixture,
     read_table,
     record_names,
     scaling,
+    tokenizer_files,
     tokenizers,
     training,
 )
@@ -34,6 +36,8 @@ BUILDERS: dict[str, Builder] = {
     **evaluation.BUILDERS,
     **tokenizers.BUILDERS,
     **scaling.BUILDERS,
+    **tokenizer_files.BUILDERS,
+    **filtering.BUILDERS,
 }
 
 
