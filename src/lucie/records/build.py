@@ -15,6 +15,7 @@ from lucie.records import (
     TYPES,
     composition,
     evaluation,
+    instruction,
     load_schema,
     mixture,
     read_table,
@@ -31,6 +32,7 @@ BUILDERS: dict[str, Builder] = {
     **mixture.BUILDERS,
     **training.BUILDERS,
     **evaluation.BUILDERS,
+    **instruction.BUILDERS,
     **tokenizers.BUILDERS,
 }
 
