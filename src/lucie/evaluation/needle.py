@@ -16,7 +16,9 @@ def reach(needle: pl.DataFrame, trained: dict[str, int]) -> pl.DataFrame:
     """
     rows = []
     for phase, context in trained.items():
-        worst = needle.filter(phase=phase).group_by("context_tokens").agg(pl.col("elevenths").min()).sort("context_tokens")
+        worst = (
+            needle.filter(phase=phase).group_by("context_tokens").agg(pl.col("elevenths").min()).sort("context_tokens")
+        )
         lengths, found = worst["context_tokens"].to_list(), (worst["elevenths"] >= FOUND).to_list()
         end = found.index(False)
         rows.append({"phase": phase, "trained": context, "found_up_to": lengths[end - 1], "next": lengths[end]})

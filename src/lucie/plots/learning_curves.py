@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+from matplotlib.artist import Artist
 
 from lucie.plots.style import COLOURS, GREY, Axes, Figure, new_figure
 
@@ -37,23 +38,29 @@ def learning_curves(curve: pl.DataFrame, titles: dict[str, str], chance: dict[st
     odd = len(titles) % 2
     figure = new_figure(height=height * PANEL_HEIGHT + (0 if odd else LEGEND_HEIGHT))
     panels = list(figure.subplots(height, 2, sharex=True, squeeze=False).flat)
-    named = {}
+    named: dict[str, Artist] = {}
     for axes, (task, title) in zip(panels, titles.items(), strict=False):
         _panel(axes, curve.filter(task=task), title)
         if task in chance:
             axes.axhline(chance[task], color=GREY, linestyle=":", linewidth=0.8, label="chance")
-        named |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
     for axes in panels[len(titles) - 2 : len(titles)]:
         axes.set_xlabel("Training tokens (10¹²)")
         axes.tick_params(labelbottom=True)
     if odd:
         panels[-1].axis("off")
         legend = panels[-1].legend(
-            named.values(), named.keys(), loc="upper center", bbox_to_anchor=(0.5, 1.1), fontsize=7, labelspacing=0.3
+            list(named.values()),
+            list(named),
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1.1),
+            fontsize=7,
+            labelspacing=0.3,
         )
         legend.set_in_layout(False)
     else:
-        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, columnspacing=1.2)
+        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=4, columnspacing=1.2)
     return figure
 
 

@@ -9,7 +9,11 @@ from matplotlib.collections import QuadMesh
 from lucie.evaluation.needle import PARTS
 from lucie.plots.style import Axes, Figure, new_figure
 
-TITLES = {"main": "After the main phase", "extension": "After context extension", "annealing": "After annealing (final)"}
+TITLES = {
+    "main": "After the main phase",
+    "extension": "After context extension",
+    "annealing": "After annealing (final)",
+}
 
 
 def heat_maps(needle: pl.DataFrame, trained: dict[str, int]) -> Figure:
