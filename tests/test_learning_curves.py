@@ -19,6 +19,14 @@ from lucie.training.schedule import Phase
 CHECKPOINT = ["phase", "experiment", "steps_in_phase"]
 PLACE = ["steps", "tokens", "tokens_in_phase"]
 ITEMS = {
+    "arc_challenge": 1172,
+    "arc_de": 1169,
+    "arc_es": 1170,
+    "arc_fr": 1169,
+    "arc_it": 1169,
+    "gsm8k": 1319,
+    "hellaswag": 10_042,
+    "winogrande": 1267,
     "french_bench_arc_challenge": 1169,
     "french_bench_grammar": 119,
     "french_bench_hellaswag": 9338,
@@ -118,11 +126,12 @@ def test_items_and_standard_errors_of_the_record_are_those_published(
     project: Project, runs: pl.DataFrame, phases: dict[str, Phase]
 ) -> None:
     scores = load_record(project, "input/evaluation_scores")
-    curve = learning_curves.curve(scores, runs, learning_curves.place(runs, phases), list(ITEMS))
+    scored = learning_curves.with_errors(scores, list(ITEMS))
+    curve = learning_curves.curve(scored, runs, learning_curves.place(runs, phases))
     assert dict(curve.select("task", "items").unique().iter_rows()) == ITEMS
     published = load_record(project, "published/evaluation_stderr").with_columns(pl.col("stderr").cast(pl.Float64))
     both = curve.join(published, on=["run", "task"], suffix="_published", validate="1:1")
-    assert both.height == curve.height == published.height == 308
+    assert both.height == curve.height == published.height == 772
     assert both["stderr"].to_list() == pytest.approx(both["stderr_published"].to_list(), rel=1e-12, abs=0)
 
 
@@ -143,7 +152,8 @@ def small_curve() -> pl.DataFrame:
         task=pl.lit("quiz"), metric=pl.lit("acc"), shots=5
     )
     placed = pl.DataFrame({"phase": ["main"], "experiment": ["pretraining"], "steps_in_phase": [5], "tokens": [90]})
-    return learning_curves.curve(scores, runs, placed, ["quiz"])
+    scored = learning_curves.with_errors(scores.with_columns(stderr=pl.lit(None, pl.Float64)), ["quiz"])
+    return learning_curves.curve(scored, runs, placed)
 
 
 def test_a_curve_takes_tokens_from_the_place_or_else_from_what_is_stated() -> None:
@@ -162,3 +172,62 @@ def test_a_printed_score_has_its_standard_error_in_brackets_and_baselines_come_l
 def test_a_standard_error_needs_two_answers() -> None:
     with pytest.raises(ValueError, match="two answers or more, not 1"):
         standard_error(0.0, 1)
+
+
+def test_averages_over_subjects_and_their_pooled_errors_are_those_published(project: Project) -> None:
+    ours = learning_curves.aggregate(load_record(project, "input/evaluation_subjects"))
+    published = load_record(project, "published/evaluation_aggregates")
+    both = ours.join(
+        published.cast({"score": pl.Float64, "stderr": pl.Float64}), on=["run", "task"], suffix="_published"
+    )
+    assert both.height == ours.height == published.height == 143
+    assert set(ours["items"]) == {14_042}
+    for column in ("score", "stderr"):
+        assert both[column].to_list() == pytest.approx(both[f"{column}_published"].to_list(), rel=1e-12, abs=0)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=2, max_size=40), min_size=1, max_size=6))
+def test_an_average_counts_every_question_the_same(answers: list[list[bool]]) -> None:
+    subjects = pl.DataFrame(
+        {
+            "run": "r",
+            "task": "all",
+            "subject": [str(number) for number in range(len(answers))],
+            "shots": 5,
+            "accuracy": [sum(given) / len(given) for given in answers],
+        }
+    )
+    # Another run with a single right answer fix the number of questions of each subject.
+    one = subjects.with_columns(run=pl.lit("one"), accuracy=pl.Series([1 / len(given) for given in answers]))
+    row = learning_curves.aggregate(pl.concat([subjects, one])).filter(run="r").row(0, named=True)
+    everything = [answer for given in answers for answer in given]
+    assert row["items"] == len(everything)
+    assert row["score"] == pytest.approx(np.mean(everything))
+    within = sum(np.var(given) * len(given) for given in answers) / (len(everything) - len(answers))
+    assert row["stderr"] == pytest.approx(math.sqrt(within / len(everything)), abs=1e-12)
+
+
+def test_a_score_that_is_no_share_of_right_answers_keeps_the_error_of_the_record() -> None:
+    scores = pl.DataFrame(
+        {
+            "run": ["a", "a"],
+            "task": ["truthfulqa_mc2", "french_bench_trivia"],
+            "metric": ["acc", "rouge1"],
+            "shots": [0, 5],
+            "score": [0.41, 0.7],
+            "stderr": [0.014, None],
+        }
+    )
+    scored = learning_curves.with_errors(scores, ["truthfulqa_mc2", "french_bench_trivia"])
+    assert scored["items"].to_list() == [None, None]
+    assert scored["stderr"].to_list() == [0.014, None]
+
+
+def test_figures_show_released_checkpoints_prompted_with_the_begin_token_and_baselines(
+    runs: pl.DataFrame, phases: dict[str, Phase], project: Project
+) -> None:
+    scored = learning_curves.with_errors(load_record(project, "input/evaluation_scores"), ["arc_challenge"])
+    curve = learning_curves.curve(scored, runs, learning_curves.place(runs, phases))
+    shown = set(learning_curves.shown_in_figures(curve, runs)["run"])
+    assert {"Lucie-7B/main/pretraining/753851", "Lucie-7B/annealing/5B_tokens-mix6/1220", "falcon-7b"} <= shown
+    assert not {run for run in shown if "no-bos" in run or "rope500k" in run or "instruct" in run}

@@ -14,6 +14,12 @@ PHASES = ("main", "extension", "annealing", "instruct_full")  # in the order of 
 VERSIONS = ("current", "4c51a00")  # of the authors' evaluation table
 ASSUMED_ANNEALING_STEPS = 10  # by the defect, see place_with_defects
 LARGEST_TEST = 50_000  # items; no benchmark used here has more
+RELEASED = ("pretraining", "rope20M", "5B_tokens-mix6")  # the experiment of each phase that was released
+
+# Means over items of something between 0 and 1: a probability, an overlap of words.
+NOT_SHARES = ("truthfulqa_mc2", "french_bench_fquadv2_genq", "french_bench_fquadv2_hasAns", "french_bench_multifquad",
+              "french_bench_orangesum_abstract", "french_bench_trivia")  # fmt: skip
+SCORED = ("run", "task", "metric", "shots", "items", "score", "stderr")
 
 
 @dataclass(frozen=True)
@@ -106,17 +112,57 @@ def standard_error(accuracy: float, items: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / (items - 1))
 
 
-def curve(scores: pl.DataFrame, runs: pl.DataFrame, placed: pl.DataFrame, tasks: list[str]) -> pl.DataFrame:
-    """The scores of ``tasks`` with tokens, items and standard errors, one row a run and task.
+def with_errors(scores: pl.DataFrame, tasks: list[str]) -> pl.DataFrame:
+    """The scores of ``tasks`` with items and standard errors, one row a run and task.
+
+    Where a score is a share of right answers, the items are counted from the scores of all runs, and the standard
+    error follows. Elsewhere items stay empty and the standard error is the record's, empty where it has none.
+    """
+    chosen = scores.filter(pl.col("task").is_in(tasks))
+    shares = [task for task in tasks if task not in NOT_SHARES]
+    items = {task: count_items(chosen.filter(task=task)["score"]) for task in shares}
+    errors = [
+        standard_error(row["score"], items[row["task"]]) if row["task"] in items else row["stderr"]
+        for row in chosen.iter_rows(named=True)
+    ]
+    counted = pl.col("task").replace_strict(items, default=None, return_dtype=pl.Int64)
+    return chosen.with_columns(items=counted, stderr=pl.Series(errors, dtype=pl.Float64)).select(SCORED)
+
+
+def aggregate(subjects: pl.DataFrame) -> pl.DataFrame:
+    """Accuracy over the questions of all subjects, with items and pooled standard error, one row a run and task.
+
+    ``subjects`` is input/evaluation_subjects. Subjects weigh by their questions. The standard error is that of
+    lm-evaluation-harness for a group: the subjects' sample variances, pooled by their degrees of freedom, over all
+    questions. Between subjects the accuracies may differ without adding to it.
+    """
+    subject = ["task", "subject"]
+    counts = [(*name, count_items(rows["accuracy"])) for name, rows in subjects.group_by(subject, maintain_order=True)]
+    items = pl.DataFrame(counts, schema=[*subject, "items"], orient="row")
+    accuracy, n = pl.col("accuracy"), pl.col("items")
+    squares = (n * accuracy * (1 - accuracy)).sum()  # of deviations from each subject's mean
+    return (
+        subjects.join(items, on=subject)
+        .group_by("run", "task", maintain_order=True)
+        .agg(
+            pl.lit("acc").alias("metric"),
+            pl.col("shots").first(),
+            n.sum().alias("items"),
+            ((n * accuracy).sum() / n.sum()).alias("score"),
+            (squares / (n.sum() - pl.len()) / n.sum()).sqrt().alias("stderr"),
+        )
+        .select(SCORED)
+    )
+
+
+def curve(scored: pl.DataFrame, runs: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
+    """Scored rows with what is known of their run and the tokens it has seen.
 
     Runs without a place in training keep empty tokens; baselines take the tokens that the authors state.
     """
-    chosen = scores.filter(pl.col("task").is_in(tasks)).join(runs, on="run")
-    items = {task: count_items(chosen.filter(task=task)["score"]) for task in tasks}
-    errors = [standard_error(row["score"], items[row["task"]]) for row in chosen.iter_rows(named=True)]
     position = placed.select("phase", "experiment", "steps_in_phase", "tokens")
     return (
-        chosen.with_columns(items=pl.col("task").replace_strict(items), stderr=pl.Series(errors))
+        scored.join(runs, on="run")
         .join(position, on=["phase", "experiment", "steps_in_phase"], how="left")
         .with_columns(tokens=pl.coalesce("tokens", "stated_training_tokens"))
         .select("run", "model", "baseline", "phase", "experiment", "steps_in_phase", "tokens", "task", "metric",
@@ -124,15 +170,25 @@ def curve(scores: pl.DataFrame, runs: pl.DataFrame, placed: pl.DataFrame, tasks:
     )  # fmt: skip
 
 
+def shown_in_figures(curve: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the released checkpoints, prompted as the authors did, and of the baselines."""
+    released = pl.col("experiment").is_in(RELEASED) & pl.col("add_bos_token")
+    return curve.join(runs.filter(released | pl.col("baseline")), on="run", how="semi")
+
+
 def side_by_side(curve: pl.DataFrame, titles: dict[str, str]) -> pl.DataFrame:
     """One row a run, one column a task, its score with the standard error in brackets as printed: 0.485 (15).
 
     Lucie's runs come first, in the order of training. ``titles`` names the tasks' columns.
     """
-    bracketed = [f"{row['score']:.3f} ({1000 * row['stderr']:.0f})" for row in curve.iter_rows(named=True)]
+    bracketed = [_bracketed(row["score"], row["stderr"]) for row in curve.iter_rows(named=True)]
     wide = curve.with_columns(cell=pl.Series(bracketed)).pivot(
         "task", index=["run", "model", "baseline", "phase", "tokens"], values="cell"
     )
     ordered = wide.sort("baseline", "tokens", "model")
     phase = pl.when("baseline").then(pl.lit("")).otherwise("phase").alias("phase")
     return ordered.select("model", phase, "tokens", *(pl.col(task).alias(name) for task, name in titles.items()))
+
+
+def _bracketed(score: float, error: float | None) -> str:
+    return f"{score:.3f}" if error is None else f"{score:.3f} ({1000 * error:.0f})"

@@ -17,11 +17,24 @@ VERSIONS = {"current": CURRENT, "4c51a00": EARLIER}
 
 # Tasks whose standard errors a stage recomputes from the scores: those errors are published, not input.
 RECOMPUTED_STDERR = (
+    "arc_challenge",
+    "arc_de",
+    "arc_es",
+    "arc_fr",
+    "arc_it",
     "french_bench_arc_challenge",
     "french_bench_grammar",
     "french_bench_hellaswag",
     "french_bench_vocab",
+    "gsm8k",
+    "hellaswag",
+    "winogrande",
 )
+
+# Tasks that are means over 57 subjects; a stage recomputes their scores and standard errors from the subjects'.
+AGGREGATES = ("mmlu", "mmlu_continuation")
+FIELDS = ("stem", "humanities", "social_sciences", "other")  # of MMLU; means over their subjects
+FIELDS_OF_CONTINUATION = ("stem", "humanities", "social sciences", "other")  # lm-evaluation-harness names them so
 
 
 def evaluation_runs(upstream: Upstream) -> pl.DataFrame:
@@ -65,8 +78,45 @@ def evaluation_scores(upstream: Upstream) -> pl.DataFrame:
             "stderr": None if row["dataset"] in RECOMPUTED_STDERR else _float(row["stderr"]),
         }
         for row in _scored(upstream)
+        if not _of_mmlu(row["dataset"])
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def evaluation_subjects(upstream: Upstream) -> pl.DataFrame:
+    """Plain accuracies, also for MMLU-continuation, where the authors' table picks the normalised ones as scores."""
+    rows = [
+        {
+            "run": _run(row),
+            "task": group,
+            "subject": row["dataset"].removeprefix(f"{group}_"),
+            "shots": int(float(row["num_fewshot"])),
+            "accuracy": float(row["acc,none"]),
+        }
+        for row in _scored(upstream)
+        if (group := _subject_of(row["dataset"]))
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def evaluation_aggregates(upstream: Upstream) -> pl.DataFrame:
+    rows = [
+        {"run": _run(row), "task": row["dataset"], "score": row["score"], "stderr": row["stderr"]}
+        for row in _scored(upstream)
+        if row["dataset"] in AGGREGATES
+    ]
+    return pl.DataFrame(rows)
+
+
+def _of_mmlu(task: str) -> bool:
+    return task.startswith("mmlu") or task in FIELDS_OF_CONTINUATION
+
+
+def _subject_of(task: str) -> str:
+    """The aggregate that ``task`` is a subject of; '' for other tasks, and for the means over a field."""
+    group = "mmlu_continuation" if task.startswith("mmlu_continuation") else "mmlu"
+    subject = task.removeprefix(f"{group}_")
+    return group if task.startswith(f"{group}_") and subject not in FIELDS else ""
 
 
 def evaluation_stderr(upstream: Upstream) -> pl.DataFrame:
@@ -139,6 +189,8 @@ def _float(text: str) -> float | None:
 BUILDERS = {
     "input/evaluation_runs": evaluation_runs,
     "input/evaluation_scores": evaluation_scores,
+    "input/evaluation_subjects": evaluation_subjects,
+    "published/evaluation_aggregates": evaluation_aggregates,
     "published/evaluation_stderr": evaluation_stderr,
     "published/evaluation_progress": evaluation_progress,
 }
