@@ -16,6 +16,7 @@ from lucie.records import (
     composition,
     evaluation,
     load_schema,
+    luciole,
     mixture,
     read_table,
     record_names,
@@ -32,6 +33,7 @@ BUILDERS: dict[str, Builder] = {
     **training.BUILDERS,
     **evaluation.BUILDERS,
     **tokenizers.BUILDERS,
+    **luciole.BUILDERS,
 }
 
 
