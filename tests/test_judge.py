@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import edit, write
+from conftest import edit, write, write_record
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lucie.claims import Exact, Precision, Rounding, load_all
 from lucie.errors import MismatchError, UsageError
 from lucie.files import write_json
-from lucie.judge import Judge, _compare_cell
+from lucie.judge import Judge
 from lucie.project import Project
+from lucie.tolerance import compare
 
 EXACT, ROUNDING = Exact(kind="exact"), Rounding(kind="rounding")
 PRECISION = Precision(kind="precision", relative=1e-6)
@@ -42,20 +43,20 @@ PRECISION = Precision(kind="precision", relative=1e-6)
 def test_a_tolerance_lets_through_what_it_says(
     published: str, ours: str, tolerance: Exact | Rounding | Precision, verdict: str
 ) -> None:
-    assert _compare_cell("", published, ours, 1, tolerance).verdict == verdict
+    assert compare("", published, ours, 1, tolerance).verdict == verdict
 
 
 @given(st.integers(0, 10**15), st.integers(0, 9))
 def test_a_number_rounded_to_the_printed_digits_is_reproduced(number: int, digits: int) -> None:
     published = f"{number / 10**9:.{digits}f}"
-    assert _compare_cell("", published, str(number), 1e9, ROUNDING).verdict == "reproduced"
+    assert compare("", published, str(number), 1e9, ROUNDING).verdict == "reproduced"
 
 
 @given(st.decimals(-1000, 1000, places=6, allow_nan=False), st.integers(1, 1000))
 def test_one_unit_of_the_last_printed_digit_is_too_much(number: object, units: int) -> None:
     published = f"{number:.3f}"
     moved = f"{float(published) + units / 1000:.3f}"
-    assert _compare_cell("", published, moved, 1, ROUNDING).verdict == "differs"
+    assert compare("", published, moved, 1, ROUNDING).verdict == "differs"
 
 
 @pytest.fixture
@@ -114,3 +115,51 @@ def test_a_claim_name_is_taken_once(judged: Project) -> None:
     write(judged.paper / "claims" / "more.yaml", path.read_text())
     with pytest.raises(UsageError, match=r"'toy.answer' is in both more.yaml and toy.yaml"):
         load_all(judged)
+
+
+CONTRADICTION = """
+- id: ledger.sum
+  item: T1
+  says: Two sources give two sums.
+  stage: second
+  statements:
+    - {{label: card, record: published/answer, column: number}}
+    - {{label: slide, record: published/slide, column: number{explained}}}
+  ours: {{value: {ours}}}
+  tolerance: {{kind: rounding}}
+  reason: Integers add up exactly, so there is no room.
+"""
+
+
+@pytest.mark.parametrize(
+    ("slide", "ours", "explained", "found", "finding"),
+    [
+        (12, "second.quirk", "", "reproduced", "slide: 12, as computed."),
+        (15, "second.quirk", "", "differs, explained", "card: 12, as computed. slide: 15 (ours is 20.0% less)."),
+        (15, "second.sum", "", "differs", "card: 12 (ours is 8.3% more). slide: 15 (ours is 13.3% less)."),
+        (12, "second.sum", "", "differs", "card: 12 (ours is 8.3% more). slide: 12 (ours is 8.3% more)."),
+        (13, "second.quirk", "second.sum", "differs, explained", "slide: 13, which is the sum with a bite"),
+    ],
+)
+def test_contradictory_statements_are_held_against_each_other_and_ours(
+    judged: Project, slide: int, ours: str, explained: str, found: str, finding: str
+) -> None:
+    write_record(judged.root, "published/slide", f"number\n{slide}\n")
+    extra = f", explained: {{value: {explained}}}, because: the sum with a bite" if explained else ""
+    write(judged.paper / "claims" / "toy.yaml", CONTRADICTION.format(ours=ours, explained=extra))
+    judge = Judge(judged, judged.build / "record")
+    verdict = judge.verdict(load_all(judged)[0])
+    assert verdict.verdict == found
+    assert finding in verdict.explanation
+
+
+def test_statements_without_a_result_of_ours_are_quoted(judged: Project) -> None:
+    write_record(judged.root, "published/slide", "number\n15\n")
+    text = (
+        CONTRADICTION.format(ours="x", explained="")
+        .replace("  stage: second\n", "")
+        .replace("  ours: {value: x}\n", "")
+    )
+    write(judged.paper / "claims" / "toy.yaml", text)
+    verdict = Judge(judged, judged.build / "record").verdict(load_all(judged)[0])
+    assert (verdict.verdict, verdict.explanation) == ("quoted", "card: 12. slide: 15.")

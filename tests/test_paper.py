@@ -10,27 +10,25 @@ from pathlib import Path
 import pytest
 from conftest import Lucie, edit
 
+from lucie.coverage import coverage
 from lucie.errors import Exit, UsageError
 from lucie.paper import NoTexError, build_report
-from lucie.paper.numbers import COMMENT, MACRO, Numbers, escape, format_value, scientific
+from lucie.paper.numbers import Numbers, escape, format_value, scientific
 from lucie.project import Project
 
 TEX = shutil.which("latexmk") and shutil.which("pdflatex")
 needs_tex = pytest.mark.skipif(not TEX, reason="no TeX here: apt-get install texlive-latex-recommended latexmk lmodern")
 
-# Names and measures of the page, not results.
-LITERALS = re.compile(
-    r"Lucie-7B|Mistral-7B|Llama-3\.1|32-bit|\\setlength\{[^}]*\}\{[^}]*\}|\\(ref|label|input|fig|generated)\{[^}]*\}"
-)
-
 
 def test_the_text_holds_no_typed_numbers(project: Project) -> None:
-    for source in sorted((project.paper / "sections").glob("*.tex")):
-        for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.startswith(r"\begin{longtable}"):
-                continue
-            left = LITERALS.sub("", MACRO.sub("", COMMENT.sub("", line)))
-            assert not re.search(r"\d", left), f"{source.name}, line {number}: {left}"
+    assert coverage(project).typed == []
+
+
+def test_a_typed_number_is_found_with_its_line(copy: Project) -> None:
+    edit(copy.paper / "sections" / "corpus.tex", "The published table has", "The published table, of 97 rows, has")
+    found = coverage(copy)
+    assert [text.partition(":")[2] for text in found.typed] == [" 97"]
+    assert found.report < 100
 
 
 def test_the_prose_of_the_notebooks_holds_no_results(project: Project) -> None:

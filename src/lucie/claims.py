@@ -93,8 +93,51 @@ class Claim(Strict):
     reason: str = Field(min_length=20, description="why this tolerance")
     explanation: Explanation | None = None
 
-    def judges(self, stage: str, tier: str) -> bool:
-        return (self.stage, self.tier) == (stage, tier)
+    @property
+    def records(self) -> list[str]:
+        """The records it is judged against."""
+        return [self.published.record]
+
+
+class Statement(Published):
+    """One source's statement of a quantity. ``explained`` gives a result that it equals, and what that result is."""
+
+    label: str
+    explained: Ours | None = None
+    because: str = ""
+
+    @model_validator(mode="after")
+    def _single(self) -> Statement:
+        if self.key or bool(self.explained) != bool(self.because):
+            raise ValueError("a statement is one cell without 'key'; 'explained' and 'because' go together")
+        return self
+
+
+class Contradiction(Strict):
+    """Statements of one quantity that do not agree, held against each other and against our result."""
+
+    id: str
+    item: str
+    says: str
+    statements: list[Statement] = Field(min_length=1)
+    stage: str = ""
+    tier: str = "record"
+    ours: Ours | None = None
+    tolerance: Tolerance
+    reason: str = Field(min_length=20)
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Contradiction:
+        if bool(self.stage) != bool(self.ours):
+            raise ValueError("'stage' and 'ours' go together")
+        if not self.ours and len(self.statements) < 2:
+            raise ValueError("without 'ours' give two statements or more")
+        return self
+
+    @property
+    def records(self) -> list[str]:
+        """The records it is judged against."""
+        return [statement.record for statement in self.statements]
 
 
 class Unjudged(Strict):
@@ -105,20 +148,25 @@ class Unjudged(Strict):
     says: str
     verdict: Literal["quoted", "not attempted"]
     reason: str = Field(min_length=20)
+    about: list[Published] = Field(default=[], description="the published cells it speaks of")
     tier: str = "record"
 
 
-def load_claims(project: Project) -> list[Claim]:
-    """The claims that can be judged."""
-    return [claim for claim in load_all(project) if isinstance(claim, Claim)]
+Judged = Claim | Contradiction
 
 
-def load_all(project: Project) -> list[Claim | Unjudged]:
+def judged_in(project: Project, stage: str, tier: str) -> list[Judged]:
+    """The claims that results of ``stage`` are judged by in ``tier``."""
+    claims = (claim for claim in load_all(project) if not isinstance(claim, Unjudged))
+    return [claim for claim in claims if (claim.stage, claim.tier) == (stage, tier)]
+
+
+def load_all(project: Project) -> list[Judged | Unjudged]:
     """Every claim, in the order of the files.
 
     Raises UsageError, naming file and claim, for one that is malformed or whose name is taken.
     """
-    claims: list[Claim | Unjudged] = []
+    claims: list[Judged | Unjudged] = []
     taken: dict[str, str] = {}
     for path in sorted((project.paper / "claims").glob("*.yaml")):
         for entry in read_yaml(path) or []:
@@ -130,18 +178,19 @@ def load_all(project: Project) -> list[Claim | Unjudged]:
     return claims
 
 
-def _parse(entry: Any, file: str) -> Claim | Unjudged:
-    kind = Unjudged if isinstance(entry, dict) and "verdict" in entry else Claim
+def _parse(entry: Any, file: str) -> Judged | Unjudged:
+    given = entry if isinstance(entry, dict) else {}
+    kind = Unjudged if "verdict" in given else Contradiction if "statements" in given else Claim
     try:
         return kind.model_validate(entry)
     except ValidationError as error:
-        name = entry.get("id", "without id") if isinstance(entry, dict) else entry
+        name = given.get("id", entry)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"Claim '{name}' in paper/claims/{file}: {where}: {first['msg']}.") from error
 
 
-def get_claim(project: Project, name: str) -> Claim | Unjudged:
+def get_claim(project: Project, name: str) -> Judged | Unjudged:
     claims = {claim.id: claim for claim in load_all(project)}
     if name not in claims:
         raise unknown("claim", name, claims)

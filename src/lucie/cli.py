@@ -145,6 +145,22 @@ def why(
 
 
 @app.command()
+def coverage(as_json: JsonOption = False) -> None:
+    """Say how much of what was published is claimed, and how much of the report is bound to values."""
+    from lucie.coverage import coverage as cover
+    from lucie.terminal import line
+
+    found = cover(Project.find())
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1))
+        return
+    line("published", f"{found.covered_cells:,} of {found.cells:,} cells are claimed: {found.published:.2f} %")
+    line("report", f"{found.numbers} numbers made from values, {len(found.typed)} typed: {found.report:.2f} %")
+    for text in [*found.uncovered, *found.typed]:
+        line("not covered", text, "yellow")
+
+
+@app.command()
 def report(
     published: Annotated[bool, typer.Option("--published", help="from results/ instead of build/")] = False,
 ) -> None:

@@ -4,58 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from decimal import Decimal, InvalidOperation
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from lucie.claims import Claim, Exact, Ours, Precision, Rounding, Unjudged, published_cells
+from lucie import contradiction
+from lucie.claims import Claim, Contradiction, Judged, Ours, Published, Tolerance, Unjudged, published_cells
 from lucie.errors import MismatchError
 from lucie.manifest import Manifest, load_values
 from lucie.project import Project
 from lucie.records import load_record, source_of
+from lucie.tolerance import DIFFERS, EXPLAINED, HELD, REPRODUCED, WITHIN, Cell, compare, describe
+from lucie.verdict import Verdict
 
-REPRODUCED, WITHIN, EXPLAINED, DIFFERS = "reproduced", "within tolerance", "differs, explained", "differs"
 ORDER = (DIFFERS, EXPLAINED, WITHIN, REPRODUCED)  # a table's verdict is that of its worst cell
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One compared number. ``deviation`` is ours minus published, None for words."""
-
-    key: str
-    published: str
-    ours: str
-    verdict: str
-    deviation: float | None
-    relative: float | None
-
-
-@dataclass
-class Verdict:
-    """What became of a claim, with all that is needed to doubt it."""
-
-    claim: str
-    item: str
-    says: str
-    verdict: str
-    reason: str
-    published: str = ""
-    value: str = ""
-    tolerance: str = ""
-    explanation: str = ""
-    source: str = ""
-    stage: str = ""
-    cell: str = ""
-    cells: dict[str, int] = field(default_factory=dict)
-    differing: list[dict[str, Any]] = field(default_factory=list)
-    largest_deviation: float | None = None
-    largest_relative_deviation: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Judge:
@@ -67,23 +30,44 @@ class Judge:
         self._values = load_values(folder)
         self._manifest = Manifest.load(folder)
 
-    def verdict(self, claim: Claim | Unjudged) -> Verdict:
+    def verdict(self, claim: Judged | Unjudged) -> Verdict:
         """The verdict on one claim.
 
         Raises MismatchError when the folder lacks the result that the claim needs.
         """
         if isinstance(claim, Unjudged):
             return Verdict(claim.id, claim.item, claim.says, claim.verdict, claim.reason)
-        published = published_cells(claim.published, load_record(self._project, claim.published.record))
+        if isinstance(claim, Contradiction):
+            return self._contradiction(claim)
+        published = self._published(claim.published)
         cells = list(self._compare(claim, published, claim.ours, claim.tolerance))
         if claim.explanation and any(cell.verdict == DIFFERS for cell in cells):
             cells = self._explain(claim, published, cells)
         return self._sum_up(claim, cells)
 
-    def _compare(
-        self, claim: Claim, published: pl.DataFrame, ours: Ours, tolerance: Exact | Rounding | Precision
-    ) -> Iterator[Cell]:
-        results = self._ours(claim, ours)
+    def _contradiction(self, claim: Contradiction) -> Verdict:
+        said = [
+            contradiction.Said(
+                statement=statement,
+                text=str(self._published(statement)["published"][0]),
+                explained=self._number(claim, statement.explained),
+            )
+            for statement in claim.statements
+        ]
+        found = contradiction.verdict(claim, said, self._number(claim, claim.ours))
+        sources = [source_of(self._project, entry.record, entry.where) for entry in claim.statements]
+        found.source = "; ".join(dict.fromkeys(sources))
+        found.cell = self._cell(claim.stage, claim.ours) if claim.ours else ""
+        return found
+
+    def _number(self, claim: Contradiction, ours: Ours | None) -> str | None:
+        return str(self._ours(claim, ours, [])["ours"][0]) if ours else None
+
+    def _published(self, published: Published) -> pl.DataFrame:
+        return published_cells(published, load_record(self._project, published.record))
+
+    def _compare(self, claim: Claim, published: pl.DataFrame, ours: Ours, tolerance: Tolerance) -> Iterator[Cell]:
+        results = self._ours(claim, ours, claim.published.key)
         key = claim.published.key
         if key:
             published = published.with_columns(pl.col(key).cast(pl.String))
@@ -96,9 +80,9 @@ class Judge:
             name = ", ".join(str(row[column]) for column in key if row[column] not in (None, ""))
             if row["ours"] is None:
                 raise MismatchError(f"Claim '{claim.id}': {ours.name} has no row for the published cell {name}.")
-            yield _compare_cell(name, str(row["published"]), str(row["ours"]), claim.published.scale, tolerance)
+            yield compare(name, str(row["published"]), str(row["ours"]), claim.published.scale, tolerance)
 
-    def _ours(self, claim: Claim, ours: Ours) -> pl.DataFrame:
+    def _ours(self, claim: Judged, ours: Ours, key: list[str]) -> pl.DataFrame:
         if ours.value is not None:
             if ours.value not in self._values:
                 raise self._missing(claim, f"value '{ours.value}'")
@@ -107,12 +91,12 @@ class Judge:
         if not path.is_file():
             raise self._missing(claim, f"table '{ours.table}'")
         table = pl.read_csv(path, infer_schema=False).fill_null("")
-        missing = [column for column in [*claim.published.key, ours.column] if column not in table.columns]
+        missing = [column for column in [*key, ours.column] if column not in table.columns]
         if missing:
             raise self._missing(claim, f"column '{missing[0]}' of table '{ours.table}'")
-        return table.select(*claim.published.key, pl.col(str(ours.column)).alias("ours"))
+        return table.select(*key, pl.col(str(ours.column)).alias("ours"))
 
-    def _missing(self, claim: Claim, what: str) -> MismatchError:
+    def _missing(self, claim: Judged, what: str) -> MismatchError:
         tier = f"Rerun it with: lucie run {claim.stage} --tier {claim.tier}"
         place = self._project.relative(self._folder)
         return MismatchError(f"Claim '{claim.id}' needs {what} of stage '{claim.stage}', which {place} lacks. {tier}")
@@ -122,7 +106,7 @@ class Judge:
         alternative = self._compare(claim, published, claim.explanation.alternative, claim.explanation.tolerance)
         return [
             Cell(**{**asdict(cell), "verdict": EXPLAINED})
-            if cell.verdict == DIFFERS and other.verdict in (REPRODUCED, WITHIN)
+            if cell.verdict == DIFFERS and other.verdict in HELD
             else cell
             for cell, other in zip(cells, alternative, strict=True)
         ]
@@ -146,64 +130,18 @@ class Judge:
             explanation=_explanation(claim, cells, off),
             source=source_of(self._project, claim.published.record, claim.published.where),
             stage=claim.stage,
-            cell=self._cell(claim),
+            cell=self._cell(claim.stage, claim.ours),
             cells=dict(counts),
             differing=[asdict(cell) for cell in off],
             largest_deviation=max(deviations, default=None),
             largest_relative_deviation=max(relatives, default=None),
         )
 
-    def _cell(self, claim: Claim) -> str:
-        if claim.ours.value:
-            cell = self._values[claim.ours.value]["cell"]
-        else:
-            shown = self._manifest.stages[claim.stage].shown if claim.stage in self._manifest.stages else {}
-            cell = shown.get(str(claim.ours.table), {}).get("cell")
-        return f"{claim.stage}#{cell}"
-
-
-def describe(tolerance: Exact | Rounding | Precision) -> str:
-    """A tolerance in words."""
-    if isinstance(tolerance, Precision):
-        bounds = {"relative": tolerance.relative, "absolute": tolerance.absolute}
-        return "precision: " + ", ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound)
-    return tolerance.kind
-
-
-def _compare_cell(key: str, published: str, ours: str, scale: float, tolerance: Exact | Rounding | Precision) -> Cell:
-    wanted, got = _number(published), _number(ours)
-    if wanted is None or got is None:
-        verdict = REPRODUCED if published == ours else DIFFERS
-        return Cell(key, published, ours, verdict, None, None)
-    if scale != 1:
-        got /= Decimal(repr(scale))
-    gap = got - wanted
-    relative = float(gap / wanted) if wanted else None
-    return Cell(key, published, _plain(got), _verdict(wanted, gap, tolerance), float(gap), relative)
-
-
-def _verdict(published: Decimal, gap: Decimal, tolerance: Exact | Rounding | Precision) -> str:
-    if gap == 0:
-        return REPRODUCED
-    if isinstance(tolerance, Rounding):
-        half_unit = Decimal(5).scaleb(int(published.as_tuple().exponent) - 1)
-        return REPRODUCED if abs(gap) <= half_unit else DIFFERS
-    if isinstance(tolerance, Precision):
-        bound = max(Decimal(repr(tolerance.absolute)), abs(published) * Decimal(repr(tolerance.relative)))
-        return WITHIN if abs(gap) <= bound else DIFFERS
-    return DIFFERS
-
-
-def _number(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _plain(number: Decimal) -> str:
-    return f"{number.normalize():f}" if number == number.to_integral() else str(number.normalize())
+    def _cell(self, stage: str, ours: Ours) -> str:
+        if ours.value:
+            return f"{stage}#{self._values[ours.value]['cell']}"
+        shown = self._manifest.stages[stage].shown if stage in self._manifest.stages else {}
+        return f"{stage}#{shown.get(str(ours.table), {}).get('cell')}"
 
 
 def _explanation(claim: Claim, cells: list[Cell], off: list[Cell]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 
-from lucie.claims import load_claims
+from lucie.claims import judged_in
 from lucie.errors import StageError, UsageError, unknown
 from lucie.files import sha256, sha256_of
 from lucie.landing import land
@@ -162,7 +162,7 @@ def _outputs(stage: Stage, scratch: Path) -> dict[str, Any]:
 
 
 def _refuse_judging_inputs(project: Project, stage: Stage, tier: str) -> None:
-    targets = {claim.published.record for claim in load_claims(project) if claim.judges(stage.id, tier)}
+    targets = {record for claim in judged_in(project, stage.id, tier) for record in claim.records}
     both = sorted(set(stage.run(tier).reads) & targets)
     if both:
         raise UsageError(f"Stage '{stage.id}' reads {both[0]}, which its claims are judged against: a tautology.")

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lucie.claims import Claim, load_all
+from lucie.claims import Unjudged, load_all
 from lucie.errors import Exit, MismatchError, UsageError
 from lucie.files import sha256
-from lucie.judge import DIFFERS, Judge, Verdict
+from lucie.judge import Judge
 from lucie.manifest import Manifest, changed_parts, ingredients, load_values, wrong_outputs
 from lucie.project import Project
 from lucie.records.build import index_problems
 from lucie.stages import Stages
+from lucie.tolerance import DIFFERS
+from lucie.verdict import Verdict
 
 VERDICTS = ("reproduced", "within tolerance", "differs, explained", "quoted", "not attempted", "differs")
 OWN_FILES = {"manifest.json", "values.json", "verdicts.json"}
@@ -57,7 +59,7 @@ def judge(project: Project, folder: Path, tier: str) -> Report:
     for claim in load_all(project):
         if claim.tier != tier:
             continue
-        if isinstance(claim, Claim):
+        if not isinstance(claim, Unjudged) and claim.stage:
             stages.get(claim.stage)
         try:
             report.verdicts.append(judging.verdict(claim))

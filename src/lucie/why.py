@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lucie.claims import Claim, get_claim
+from lucie.claims import Contradiction, Unjudged, get_claim
 from lucie.errors import UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest
@@ -22,15 +22,19 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
     verdict = Judge(project, folder).verdict(claim)
     yield "claim", f"{claim.id} ({claim.item}): {claim.says}"
     yield "verdict", verdict.verdict + (f". {verdict.explanation}" if verdict.explanation else "")
-    if not isinstance(claim, Claim):
+    if isinstance(claim, Unjudged):
         yield "reason", claim.reason
         return
-    yield "tolerance", f"{verdict.tolerance}. {claim.reason}"
-    yield "published", f"{verdict.published}, from data/records/{claim.published.record}.csv"
-    yield from (("source", text) for text in _sources(project, claim.published.record, claim.published.where))
-    yield "ours", f"{verdict.value}, from {claim.ours.name}"
+    yield "tolerance", f"{verdict.tolerance or 'none'}. {claim.reason}"
+    yield "published", verdict.published
+    for said in claim.statements if isinstance(claim, Contradiction) else [claim.published]:
+        yield "record", f"data/records/{said.record}.csv"
+        yield from (("source", text) for text in _sources(project, said.record, said.where))
     for off in verdict.differing:
-        yield "", f"{off['key'] or 'value'}: published {off['published']}, ours {off['ours']}"
+        yield "", f"{off['key'] or 'value'}: published {off['published']}, ours {off['ours'] or 'none'}"
+    if not claim.ours:
+        return
+    yield "ours", f"{verdict.value}, from {claim.ours.name}"
     entry = Manifest.load(folder).stages.get(claim.stage)
     if entry is None:
         raise UsageError(f"{project.relative(folder)} lacks stage '{claim.stage}'.")

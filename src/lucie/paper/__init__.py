@@ -11,11 +11,12 @@ from typing import Any
 
 from lucie.errors import LucieError, StageError, UsageError
 from lucie.files import write_atomic
-from lucie.judge import Verdict
 from lucie.manifest import Manifest, load_values
 from lucie.paper import tables, verdicts
 from lucie.paper.numbers import Numbers
 from lucie.project import Project
+from lucie.stages import read_yaml
+from lucie.verdict import Verdict
 from lucie.verify import judge
 
 LOG_LINES = 12
@@ -65,6 +66,9 @@ def _generate(project: Project, tiers: list[Path], folder: Path) -> None:
     write_atomic(folder / "verdicts.tex", verdicts.verdicts_table(judged))
     write_atomic(folder / "discrepancies.tex", verdicts.discrepancies(judged))
     write_atomic(folder / "unattempted.tex", verdicts.unattempted(judged))
+    write_atomic(
+        folder / "items.tex", verdicts.items_table(judged, read_yaml(folder / "items.yaml"), _notebooks(tiers))
+    )
     for name, text in tables.generate(folder / "tables.yaml", tiers).items():
         write_atomic(folder / "generated" / f"{name}.tex", text)
     for tier in tiers:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from lucie.errors import UsageError, unknown
-from lucie.judge import DIFFERS, EXPLAINED, Verdict
+from lucie.tolerance import DIFFERS, EXPLAINED
+from lucie.verdict import Verdict
 
 MACRO = re.compile(r"\\(val|verdict|cells|differing|deviation|reldeviation|fact)(?:\[([^\]]*)\])?\{([^}]*)\}")
 COMMENT = re.compile(r"(?<!\\)%.*")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 
-from lucie.judge import DIFFERS, EXPLAINED, Verdict
 from lucie.paper.numbers import code, escape, grouped
+from lucie.tolerance import DIFFERS, EXPLAINED
+from lucie.verdict import Verdict
 
 LISTED_CELLS = 16  # of a claim, in print; verdicts.json has all
 
@@ -65,3 +67,18 @@ def unattempted(verdicts: list[Verdict]) -> str:
         for verdict in chosen
     ]
     return "\n".join(items) + "\n"
+
+
+def items_table(verdicts: list[Verdict], items: dict[str, str], notebooks: dict[str, str]) -> str:
+    """Rows: published item, what it is, its notebooks, the page of their sections, its verdicts."""
+    return "\n".join(_item(item, what, verdicts, notebooks) for item, what in items.items()) + "\n"
+
+
+def _item(item: str, what: str, verdicts: list[Verdict], notebooks: dict[str, str]) -> str:
+    mine = [verdict for verdict in verdicts if verdict.item == item]
+    stages = list(dict.fromkeys(verdict.stage for verdict in mine if verdict.stage))
+    files = ", ".join(escape(notebooks[stage].removesuffix(".ipynb")) for stage in stages) or "--"
+    pages = ", ".join(rf"\pageref{{stage:{stage}}}" for stage in stages) or "--"
+    counts = Counter(verdict.verdict for verdict in mine)
+    found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no claim yet"
+    return rf"{item} & {escape(what)} & {files} & {pages} & {found} \\"

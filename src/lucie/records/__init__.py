@@ -50,6 +50,7 @@ class Schema(BaseModel):
 
     says: str
     source: str = ""  # the raw file, where all rows come from one; else the column `origin` names it row by row
+    cells: list[str] = []  # columns whose every cell is a figure that was published
     columns: dict[str, Column]
 
     @model_validator(mode="after")
