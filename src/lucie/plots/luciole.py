@@ -59,7 +59,7 @@ def languages(table: pl.DataFrame, titles: dict[str, str]) -> Figure:
     for place, mix in enumerate(titles):
         left = 0.0
         for language, name in LANGUAGES.items():
-            percent = grouped.filter(mix=mix, language=language)["percent"].sum()
+            percent = float(grouped.filter(mix=mix, language=language)["percent"].sum())
             label = name if not place else None
             axes.barh(place, percent, left=left, color=colours[language], edgecolor="white", linewidth=0.5, label=label)
             left += percent

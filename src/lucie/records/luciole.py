@@ -30,7 +30,9 @@ CHRONICLES = {"luciole_phase1": "phase1", "luciole_phase2": "phase2", "luciole_p
 WITHOUT_REPEATS = ("luciole_phase3", "luciole_context_extension_longmino_50B")
 FILE = re.compile(r"(?P<dataset>.+)_text_document(?:_ratio(?P<fraction>[\d.]+)_phase\d)?")
 REGIONAL = ("ca", "eu")  # Catalan and Basque, which the authors count among the regional languages of France
-ENERGY = re.compile(r"(?P<what>Total|Host|GPU) (?P<quantity>Energy|Emissions) ?(?P<by>RTE|EMaps|OWID)? \((?P<unit>\w+)\)")
+ENERGY = re.compile(
+    r"(?P<what>Total|Host|GPU) (?P<quantity>Energy|Emissions) ?(?P<by>RTE|EMaps|OWID)? \((?P<unit>\w+)\)"
+)
 
 
 def _logs(upstream: Upstream) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
