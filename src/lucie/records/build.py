@@ -13,6 +13,7 @@ from lucie.project import Project
 from lucie.records import (
     KINDS,
     TYPES,
+    claire,
     composition,
     evaluation,
     load_schema,
@@ -34,6 +35,7 @@ BUILDERS: dict[str, Builder] = {
     **evaluation.BUILDERS,
     **tokenizers.BUILDERS,
     **luciole.BUILDERS,
+    **claire.BUILDERS,
 }
 
 
