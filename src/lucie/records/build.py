@@ -13,11 +13,13 @@ from lucie.project import Project
 from lucie.records import (
     KINDS,
     TYPES,
+    claire,
     composition,
     evaluation,
     filtering,
     instruction,
     load_schema,
+    luciole,
     mixture,
     read_table,
     record_names,
@@ -40,6 +42,8 @@ BUILDERS: dict[str, Builder] = {
     **scaling.BUILDERS,
     **tokenizer_files.BUILDERS,
     **filtering.BUILDERS,
+    **luciole.BUILDERS,
+    **claire.BUILDERS,
 }
 
 
