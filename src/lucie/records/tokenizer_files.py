@@ -114,7 +114,8 @@ def differences(upstream: Upstream) -> pl.DataFrame:
     loaded = _load(upstream)
     tables = {name: _entries(tokenizer) for name, tokenizer in loaded.items()}
     merges = {name: [_pair(merge) for merge in tokenizer["model"]["merges"]] for name, tokenizer in loaded.items()}
-    place = {pair: number for number, pair in enumerate(merges["released"]) if pair not in set(merges["counting"])}
+    known = set(merges["counting"])
+    place = {pair: number for number, pair in enumerate(merges["released"]) if pair not in known}
     assert [pair for pair in merges["released"] if pair not in place] == merges["counting"], "other merges differ"
     assert merges["instruct"] == merges["released"], "the instruct tokenizer merges otherwise"
     made = {"".join(pair): (*pair, number) for pair, number in place.items()}

@@ -45,6 +45,6 @@ def more_tokens(table: pl.DataFrame, other: str, reference: str, language: str) 
 
 
 def several_texts(measurements: pl.DataFrame) -> pl.DataFrame:
-    """The corpora that tokenizers were measured on in different texts: tokenizers, words and characters of each text."""
+    """The corpora that were measured in several texts: words, characters and tokenizers of each text."""
     texts = measurements.group_by("dataset", "characters", "words", maintain_order=True).agg("tokenizer")
     return texts.filter(pl.col("dataset").is_duplicated()).sort("dataset", "characters")
