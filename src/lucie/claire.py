@@ -89,7 +89,7 @@ def genres(compositions: pl.DataFrame) -> pl.DataFrame:
             "run": run,
             "genre": genre,
             "words": (own := _of(group, starts))["words"].sum(),
-            "words_and_turns": own["words"].sum() + own["turns"].sum(),
+            "words_and_turns": int(own["words"].sum()) + int(own["turns"].sum()),
             "percent_words": own["percent_words"].sum(),
             "weight": own["weight"].sum(),
         }
@@ -106,7 +106,7 @@ def _of(groups: pl.DataFrame, starts: tuple[str, ...]) -> pl.DataFrame:
 def on_cards(table: pl.DataFrame) -> pl.DataFrame:
     """The genres with those that one card puts together."""
     together = table.filter(pl.col("genre").is_in(PUT_TOGETHER)).group_by("run", maintain_order=True)
-    summed = together.agg(pl.sum(table.columns[2:])).with_columns(genre=pl.lit(" and ".join(PUT_TOGETHER)))
+    summed = together.agg(pl.sum(*table.columns[2:])).with_columns(genre=pl.lit(" and ".join(PUT_TOGETHER)))
     return pl.concat([table, summed.select(table.columns)])
 
 
