@@ -120,7 +120,9 @@ def test_the_readme_says_what_the_verdicts_say(project: Project) -> None:
         return sum(sum(verdicts[claim].cells.values()) for claim in claims)
 
     exact = [verdicts[f"corpus.composition.{kind}.exact"] for kind in ("subsets", "totals")]
+    contradictions = sum(1 for verdict in verdicts.values() if verdict.statements)
     for number in (
+        f"{contradictions} contradictions",
         f"all {cells('corpus.composition.subsets', 'corpus.composition.totals')} quantities",
         f"{cells('corpus.ratios.subsets', 'corpus.ratios.totals')} ratios",
         f"{sum(len(verdict.differing) for verdict in exact)} cells differ",

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucie import mixture, openness
+from lucie import openness
 from lucie.corpus import composition
 from lucie.corpus.composition import Part
+from lucie.mixture import main as mixture
 from lucie.project import Project
 from lucie.records import load_record
 

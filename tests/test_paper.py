@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import Lucie, edit
 
+from lucie.claims import load_all
 from lucie.coverage import coverage
 from lucie.errors import Exit, UsageError
 from lucie.paper import NoTexError, build_report
 from lucie.paper.numbers import Numbers, escape, format_value, scientific
 from lucie.project import Project
+from lucie.stages import read_yaml
 
 TEX = shutil.which("latexmk") and shutil.which("pdflatex")
 needs_tex = pytest.mark.skipif(not TEX, reason="no TeX here: apt-get install texlive-latex-recommended latexmk lmodern")
@@ -112,3 +114,11 @@ def test_a_broken_report_names_the_place_and_keeps_the_old_pdf(copy: Project, lu
     assert done.returncode == Exit.STAGE_FAILED
     assert "sections/corpus.tex:1" in done.stderr
     assert old.read_bytes() == b"before"
+
+
+def test_every_published_item_and_cell_has_a_claim(project: Project) -> None:
+    items = set(read_yaml(project.paper / "items.yaml"))
+    assert items <= {claim.item for claim in load_all(project)}
+    found = coverage(project)
+    assert found.uncovered == []
+    assert found.to_json()["percent"] == 100

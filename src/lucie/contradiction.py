@@ -57,6 +57,7 @@ def verdict(claim: Contradiction, said: list[Said], ours: str | None) -> Verdict
         tolerance=describe(claim.tolerance) if ours is not None else "",
         explanation=" ".join(_sentence(entry, cell) for entry, cell in zip(said, cells, strict=True)),
         stage=claim.stage,
+        statements=len(said),
         cells=dict(Counter(cell.verdict for cell in cells)),
         differing=[asdict(cell) for cell in cells],
         largest_relative_deviation=max(relatives, default=None),

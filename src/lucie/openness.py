@@ -82,7 +82,7 @@ def by_class(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def weighted(tokens: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
-    """input/token_counts with the tokens that the training sees; ``weights`` is that of `lucie.mixture.weigh`."""
+    """input/token_counts with the tokens that the training sees; ``weights`` is that of `lucie.mixture.main.weigh`."""
     seen = weights.select("name", seen=pl.col("weighted_tokens").round().cast(pl.Int64))
     return tokens.join(seen, on="name").with_columns(tokens=pl.col("seen")).drop("seen")
 

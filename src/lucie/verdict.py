@@ -21,6 +21,7 @@ class Verdict:
     explanation: str = ""
     source: str = ""
     stage: str = ""
+    statements: int = 0  # of several sources, where it is about their contradiction
     cell: str = ""
     cells: dict[str, int] = field(default_factory=dict)
     differing: list[dict[str, Any]] = field(default_factory=list)

@@ -61,8 +61,9 @@ def _generate(project: Project, tiers: list[Path], folder: Path) -> None:
             raise UsageError("\n".join(report.mismatches))
         judged += report.verdicts
     numbers = Numbers(values, {verdict.claim: verdict for verdict in judged}, _facts(project, tiers))
-    write_atomic(folder / "numbers.tex", numbers.macros([folder / "main.tex", *folder.glob("sections/*.tex")]))
-    write_atomic(folder / "values.tex", tables.values_table(values, _notebooks(tiers)))
+    sources = [folder / "main.tex", *folder.glob("sections/*.tex")]
+    write_atomic(folder / "numbers.tex", numbers.macros(sources))
+    write_atomic(folder / "values.tex", tables.values_table(numbers.used(sources), _notebooks(tiers)))
     write_atomic(folder / "verdicts.tex", verdicts.verdicts_table(judged))
     write_atomic(folder / "discrepancies.tex", verdicts.discrepancies(judged))
     write_atomic(folder / "unattempted.tex", verdicts.unattempted(judged))

@@ -40,6 +40,11 @@ class Numbers:
         lines = {self._define(*use) for source in sources for use in _uses(source)}
         return "\n".join(sorted(lines)) + "\n"
 
+    def used(self, sources: list[Path]) -> dict[str, dict[str, Any]]:
+        """The values that ``sources`` print."""
+        names = {name for source in sources for macro, _, name, _ in _uses(source) if macro == "val"}
+        return {name: self.values[name] for name in sorted(names)}
+
     def _define(self, macro: str, option: str, name: str, place: str) -> str:
         try:
             text = self._text(macro, option, name)

@@ -77,10 +77,10 @@ def _cell(column: Column, text: str) -> str:
 
 
 def values_table(values: dict[str, dict[str, Any]], notebooks: dict[str, str]) -> str:
-    """Every value with its unit, notebook and cell; the numbers in the text link here."""
+    """Values with their units, notebooks and cells; the numbers in the text link here."""
     lines = []
-    for name, entry in sorted(values.items()):
-        cell = f"{notebooks[entry['stage']]}, {entry['cell']}"
+    for name, entry in values.items():
+        cell = f"{notebooks[entry['stage']].removesuffix('.ipynb')}, {entry['cell']}"
         anchor = rf"\raisebox{{\baselineskip}}[0pt][0pt]{{\hypertarget{{value.{name}}}{{}}}}"
         shown = format_value(entry["value"])
         lines.append(rf"{anchor}{code(name)} & {shown} & {escape(entry['unit'])} & {escape(cell)} \\")

@@ -9,7 +9,8 @@ from lucie.paper.numbers import code, escape, grouped
 from lucie.tolerance import DIFFERS, EXPLAINED
 from lucie.verdict import Verdict
 
-LISTED_CELLS = 16  # of a claim, in print; verdicts.json has all
+LISTED_CELLS = 8  # of a claim, in print; verdicts.json has all
+SHOWN_CHARACTERS = 26  # of a published or recomputed number, in the table of verdicts
 
 
 def verdicts_table(verdicts: list[Verdict]) -> str:
@@ -25,8 +26,13 @@ def _row(verdict: Verdict) -> str:
     anchor = rf"\raisebox{{\baselineskip}}[0pt][0pt]{{\hypertarget{{claim.{verdict.claim}}}{{}}}}"
     colour = {"reproduced": "held", "within tolerance": "held", EXPLAINED: "explained", DIFFERS: "off"}
     mark = rf"\textcolor{{{colour.get(verdict.verdict, 'unjudged')}}}{{{verdict.verdict}}}"
-    cells = [grouped(text) or "--" for text in (verdict.published, verdict.value, verdict.tolerance)]
+    shown = (_short(verdict.published), _short(verdict.value), verdict.tolerance)
+    cells = [grouped(text) or "--" for text in shown]
     return rf"{anchor}{verdict.item} & {code(verdict.claim)} & {' & '.join(cells)} & {mark} \\"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3].rstrip(" |") + " ..."
 
 
 def discrepancies(verdicts: list[Verdict]) -> str:
@@ -37,6 +43,8 @@ def discrepancies(verdicts: list[Verdict]) -> str:
 
 def _discrepancy(verdict: Verdict) -> str:
     head = rf"\paragraph{{{escape(verdict.says)}}} {escape(verdict.explanation or 'No check explains this.')}"
+    if verdict.statements:
+        return head + "\n"
     shown = verdict.differing[:LISTED_CELLS]
     if len(verdict.differing) == 1 and not shown[0]["key"]:
         return f"{head}\n\n" + _pair(verdict)
