@@ -114,7 +114,8 @@ def test_the_readme_says_what_the_verdicts_say(project: Project) -> None:
     from lucie.verify import verify
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    verdicts = {verdict.claim: verdict for verdict in verify(project, "record").verdicts}
+    report = verify(project, "record")
+    counts, verdicts = report.counts, {verdict.claim: verdict for verdict in report.verdicts}
 
     def cells(*claims: str) -> int:
         return sum(sum(verdicts[claim].cells.values()) for claim in claims)
@@ -123,6 +124,8 @@ def test_the_readme_says_what_the_verdicts_say(project: Project) -> None:
     contradictions = sum(1 for verdict in verdicts.values() if verdict.statements)
     for number in (
         f"{contradictions} contradictions",
+        f"{counts['reproduced']} reproduced, {counts['within tolerance']} within",
+        f"{counts['differs, explained']} differ and are explained, {counts['quoted']} quoted",
         f"all {cells('corpus.composition.subsets', 'corpus.composition.totals')} quantities",
         f"{cells('corpus.ratios.subsets', 'corpus.ratios.totals')} ratios",
         f"{sum(len(verdict.differing) for verdict in exact)} cells differ",

@@ -71,7 +71,8 @@ def unattempted(verdicts: list[Verdict]) -> str:
     """List items for what was only quoted or not tried, with the reason."""
     chosen = [verdict for verdict in verdicts if verdict.verdict in ("quoted", "not attempted")]
     items = [
-        rf"\item[{verdict.item}] {escape(verdict.says)} \textit{{{verdict.verdict}.}} {escape(verdict.reason)}"
+        rf"\item[{verdict.item}] {escape(verdict.says)} \textit{{{verdict.verdict}.}} "
+        rf"{escape(verdict.explanation or verdict.reason)}"
         for verdict in chosen
     ]
     return "\n".join(items) + "\n"
@@ -87,6 +88,7 @@ def _item(item: str, what: str, verdicts: list[Verdict], notebooks: dict[str, st
     stages = list(dict.fromkeys(verdict.stage for verdict in mine if verdict.stage))
     files = ", ".join(escape(notebooks[stage].removesuffix(".ipynb")) for stage in stages) or "--"
     pages = ", ".join(rf"\pageref{{stage:{stage}}}" for stage in stages) or "--"
+    links = [rf"\hyperlink{{claim.{verdict.claim}}}{{{number}}}" for number, verdict in enumerate(mine, start=1)]
     counts = Counter(verdict.verdict for verdict in mine)
-    found = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no claim yet"
-    return rf"{item} & {escape(what)} & {files} & {pages} & {found} \\"
+    found = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return rf"{item} & {escape(what)} & {files} & {pages} & {' '.join(links)} & {found} \\"
