@@ -83,6 +83,22 @@ def test_every_notebook_is_a_stage_and_every_stage_has_its_notebook(project: Pro
     assert {stage.notebook for stage in Stages.load(project).all.values()} == {path.name for path in NOTEBOOKS}
 
 
+def test_groups_and_sorts_keep_their_order() -> None:
+    """Polars orders groups and equal rows by chance unless told not to; then two runs give different tables."""
+    files = [*(ROOT / "src").rglob("*.py"), *NOTEBOOKS]
+    chance = re.compile(r"\.group_by\((?![^\n]*maintain_order)|\.sort\((?=\\?\"|pl\.)(?![^\n]*maintain_order)")
+    found = []
+    for path in files:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        # A call that the formatter broke over lines has its options within the next few.
+        found += [
+            f"{path.name}, line {number}"
+            for number, line in enumerate(lines, start=1)
+            if chance.search(line) and "maintain_order" not in "".join(lines[number : number + 6])
+        ]
+    assert found == []
+
+
 def test_every_figure_has_alternative_text(project: Project) -> None:
     from lucie.manifest import Manifest
 

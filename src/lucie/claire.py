@@ -45,7 +45,7 @@ class Run:
         part = training_parts(counts).filter(
             pl.any_horizontal(pl.col("corpus").str.starts_with(start) for start in self.corpora)
         )
-        groups = part.group_by("group", maintain_order=True).agg(pl.sum(*MEASURES)).sort("group")
+        groups = part.group_by("group", maintain_order=True).agg(pl.sum(*MEASURES)).sort("group", maintain_order=True)
         penalty = (
             pl.when(pl.col("group").str.starts_with("FR/Parliament"))
             .then(self.parliament_penalty)

@@ -24,7 +24,9 @@ def counts(weights: pl.DataFrame, sizes: pl.DataFrame) -> pl.DataFrame:
     if off.height:
         raise ValueError(f"{off['dataset'][0]} of {off['mix'][0]} is not a whole number of sequences.")
     counted = rows.with_columns(sequences=product.round().cast(pl.Int64))
-    sums = counted.group_by("mix").agg(pl.col("sequences").sum()).join(sizes, on=["mix", "sequences"])
+    sums = (
+        counted.group_by("mix", maintain_order=True).agg(pl.col("sequences").sum()).join(sizes, on=["mix", "sequences"])
+    )
     if sums.height < sizes.height:
         raise ValueError("The sequences of the datasets do not add up to those of their mix.")
     return counted

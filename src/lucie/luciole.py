@@ -143,7 +143,7 @@ def shares(phases: pl.DataFrame, languages: pl.DataFrame) -> pl.DataFrame:
     mixed = phases.with_columns(mix=pl.col("phase").replace_strict(MIX_OF)).join(languages, on="mix")
     part = pl.col("tokens") * pl.col("percent")
     by_language = mixed.group_by("size", "language", maintain_order=True).agg(part=part.sum())
-    total = phases.group_by("size").agg(total=pl.sum("tokens"))
+    total = phases.group_by("size", maintain_order=True).agg(total=pl.sum("tokens"))
     parameter = pl.concat_str(pl.lit("share:"), "language")
     return by_language.join(total, on="size", maintain_order="left").select(
         "size", "language", parameter=parameter, percent=pl.col("part") / pl.col("total")

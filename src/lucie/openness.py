@@ -38,7 +38,9 @@ def rate(groups: pl.DataFrame, answers: pl.DataFrame, rule: pl.DataFrame) -> pl.
     """
     tables = []
     for reading, met in READINGS.items():
-        counted = answers.group_by("group").agg(conditions=pl.col("met").is_in(met).sum().cast(pl.Int64))
+        counted = answers.group_by("group", maintain_order=True).agg(
+            conditions=pl.col("met").is_in(met).sum().cast(pl.Int64)
+        )
         rated = groups.join(counted, on="group", how="left", maintain_order="left")
         rated = rated.join(rule.select("conditions", "colour"), on="conditions", how="left", maintain_order="left")
         tables.append(rated.select("model", "group", "conditions", "colour", reading=pl.lit(reading)))
@@ -57,7 +59,7 @@ def licences_by_source(licences: pl.DataFrame) -> pl.DataFrame:
     """One licence a source, from transcribed/licences: that of the data set, else of what it was extracted from."""
     order = {role: place for place, role in enumerate(ROLES)}
     first = licences.sort(pl.col("role").replace_strict(order), maintain_order=True).unique("source", keep="first")
-    named = first.select("source", licence=pl.col("printed")).sort("source")
+    named = first.select("source", licence=pl.col("printed")).sort("source", maintain_order=True)
     return named.with_columns(pl.Series("class", [licence_class(name) for name in named["licence"]]))
 
 
@@ -75,9 +77,9 @@ def cells(parts: list[Part], by_source: pl.DataFrame) -> pl.DataFrame:
 
 def by_class(table: pl.DataFrame) -> pl.DataFrame:
     """Cells, tokens and their share in percent of each class of licences, from the most free."""
-    summed = table.group_by("class").agg(cells=pl.len(), tokens=pl.sum("tokens"))
+    summed = table.group_by("class", maintain_order=True).agg(cells=pl.len(), tokens=pl.sum("tokens"))
     order = {name: place for place, name in enumerate(CLASSES)}
-    ordered = summed.sort(pl.col("class").replace_strict(order))
+    ordered = summed.sort(pl.col("class").replace_strict(order), maintain_order=True)
     return ordered.with_columns(percent=100 * pl.col("tokens") / pl.col("tokens").sum())
 
 

@@ -125,7 +125,7 @@ def totals(table: pl.DataFrame) -> pl.DataFrame:
     """The published totals, one row a language, largest first after the grand total."""
     wide = table.filter(level="total").pivot("quantity", index="language", values="rounded_parts")
     named = wide.with_columns(language=pl.col("language").replace("", "all"))
-    return named.sort(pl.col("tokens").cast(pl.Float64), descending=True)
+    return named.sort(pl.col("tokens").cast(pl.Float64), descending=True, maintain_order=True)
 
 
 def disagreements(table: pl.DataFrame) -> pl.DataFrame:

@@ -60,7 +60,7 @@ def american_stories(documents: pl.DataFrame) -> pl.DataFrame:
     """
     years = documents.filter((pl.col("source") == "AmericanStories") & pl.col("part").str.contains(YEAR))
     measures = {name: 100 * pl.col(name) / pl.col(name).sum() for name in ("documents", "words", "characters")}
-    return years.select(figure=pl.lit("americanstories"), label="part", **measures).sort("label")
+    return years.select(figure=pl.lit("americanstories"), label="part", **measures).sort("label", maintain_order=True)
 
 
 def counted_twice(documents: pl.DataFrame, tokens: pl.DataFrame) -> pl.DataFrame:
@@ -75,8 +75,8 @@ def counted_twice(documents: pl.DataFrame, tokens: pl.DataFrame) -> pl.DataFrame
         name: pl.col("documents").filter(split=split).sum()
         for name, split in {"after": "train", "validation": "validation"}.items()
     }
-    both = whole.join(tokens.group_by(key).agg(**in_split), on=key, validate="1:1")
-    return both.filter(pl.col("before") != pl.col("after")).sort("source")
+    both = whole.join(tokens.group_by(key, maintain_order=True).agg(**in_split), on=key, validate="1:1")
+    return both.filter(pl.col("before") != pl.col("after")).sort("source", maintain_order=True)
 
 
 def summed_by_source(documents: pl.DataFrame) -> pl.DataFrame:
@@ -88,8 +88,8 @@ def summed_by_source(documents: pl.DataFrame) -> pl.DataFrame:
     measures = ("documents", "words", "characters")
     spanish = [pl.col(name).filter(pl.col("language").str.contains("^es$")).sum() for name in measures]
     return (
-        whole.group_by("source")
+        whole.group_by("source", maintain_order=True)
         .agg(pl.sum(*measures), *(column.name.prefix("spanish_") for column in spanish), languages=pl.len())
         .filter(pl.col("languages") > 1)
-        .sort("source")
+        .sort("source", maintain_order=True)
     )

@@ -185,7 +185,7 @@ def side_by_side(curve: pl.DataFrame, titles: dict[str, str]) -> pl.DataFrame:
     wide = curve.with_columns(cell=pl.Series(bracketed)).pivot(
         "task", index=["run", "model", "baseline", "phase", "tokens"], values="cell"
     )
-    ordered = wide.sort("baseline", "tokens", "model")
+    ordered = wide.sort("baseline", "tokens", "model", maintain_order=True)
     phase = pl.when("baseline").then(pl.lit("")).otherwise("phase").alias("phase")
     return ordered.select("model", phase, "tokens", *(pl.col(task).alias(name) for task, name in titles.items()))
 

@@ -17,7 +17,10 @@ def reach(needle: pl.DataFrame, trained: dict[str, int]) -> pl.DataFrame:
     rows = []
     for phase, context in trained.items():
         worst = (
-            needle.filter(phase=phase).group_by("context_tokens").agg(pl.col("elevenths").min()).sort("context_tokens")
+            needle.filter(phase=phase)
+            .group_by("context_tokens", maintain_order=True)
+            .agg(pl.col("elevenths").min())
+            .sort("context_tokens", maintain_order=True)
         )
         lengths, found = worst["context_tokens"].to_list(), (worst["elevenths"] >= FOUND).to_list()
         end = found.index(False)

@@ -31,8 +31,8 @@ def extend(mix: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
     name = pl.col("name")
     for older, kept in RECENT.items():
         name = name.str.replace(older, kept)
-    main = mix.group_by(name=name).agg(pl.sum("weight"))
-    lost = main.join(split, on="name", how="anti").sort("name")
+    main = mix.group_by(name=name, maintain_order=True).agg(pl.sum("weight"))
+    lost = main.join(split, on="name", how="anti").sort("name", maintain_order=True)
     if not lost.is_empty():
         raise ValueError(f"No counts by document length for {lost['name'][0]}.")
     favoured = pl.col("tokens") * pl.when(length="long").then(LONG_FAVOURED).otherwise(1)
@@ -56,14 +56,16 @@ def refiltered(mix: pl.DataFrame, tokens: pl.DataFrame, split: pl.DataFrame) -> 
     Returns name, tokens and documents before and after, and epochs_factor: a file that lost tokens but kept its weight
     is read that many times more often, for each token left.
     """
-    after = split.group_by("name").agg(tokens_after=pl.sum("tokens"), documents_after=pl.sum("documents"))
+    after = split.group_by("name", maintain_order=True).agg(
+        tokens_after=pl.sum("tokens"), documents_after=pl.sum("documents")
+    )
     before = tokens.filter(split="train").select("name", "tokens", "documents")
     return (
         before.join(after, on="name")
         .filter(pl.col("tokens") != pl.col("tokens_after"))
         .join(mix.select("name", "weight"), on="name")
         .with_columns(epochs_factor=pl.col("tokens") / pl.col("tokens_after"))
-        .sort("name")
+        .sort("name", maintain_order=True)
     )
 
 
@@ -89,11 +91,15 @@ def annealing_kinds(mix: pl.DataFrame) -> pl.DataFrame:
     unknown = mix.filter(~source.is_in(list(KINDS)))
     if not unknown.is_empty():
         raise ValueError(f"No kind of text for the annealing file {unknown['name'][0]}.")
-    kinds = mix.group_by(kind=source.replace_strict(KINDS)).agg(percent=100 * pl.sum("weight"))
-    return kinds.sort("percent", descending=True)
+    kinds = mix.group_by(kind=source.replace_strict(KINDS), maintain_order=True).agg(percent=100 * pl.sum("weight"))
+    return kinds.sort("percent", descending=True, maintain_order=True)
 
 
 def annealing_languages(mix: pl.DataFrame) -> pl.DataFrame:
     """Percent of the annealing mix by the language in a file's name; papers and MathPile are English."""
     language = pl.col("name").str.extract(r"--(..)$").fill_null("en")
-    return mix.group_by(language=language).agg(percent=100 * pl.sum("weight")).sort("percent", descending=True)
+    return (
+        mix.group_by(language=language, maintain_order=True)
+        .agg(percent=100 * pl.sum("weight"))
+        .sort("percent", descending=True, maintain_order=True)
+    )

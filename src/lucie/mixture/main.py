@@ -32,7 +32,7 @@ def weigh(tokens: pl.DataFrame, epochs: pl.DataFrame) -> pl.DataFrame:
         "epochs",
         "weighted_tokens",
         weight=pl.col("weighted_tokens") / pl.col("weighted_tokens").sum(),
-    ).sort("name")
+    ).sort("name", maintain_order=True)
 
 
 def by_language(mix: pl.DataFrame) -> pl.DataFrame:
@@ -47,13 +47,13 @@ def by_category(mix: pl.DataFrame) -> pl.DataFrame:
 
 def _grouped(mix: pl.DataFrame, key: pl.Expr) -> pl.DataFrame:
     return (
-        mix.group_by(parameter=key)
+        mix.group_by(parameter=key, maintain_order=True)
         .agg(pl.sum("tokens"), pl.sum("weighted_tokens"))
         .with_columns(
             percent_before=100 * pl.col("tokens") / pl.col("tokens").sum(),
             percent=100 * pl.col("weighted_tokens") / pl.col("weighted_tokens").sum(),
         )
-        .sort("percent", descending=True)
+        .sort("percent", descending=True, maintain_order=True)
     )
 
 

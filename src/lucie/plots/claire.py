@@ -11,7 +11,7 @@ def genres(table: pl.DataFrame) -> Figure:
     """Two bars a genre. ``table`` has genre, percent_words and weight of one run."""
     figure = new_figure(height=3.2)
     axes = figure.subplots()
-    ordered = table.sort("percent_words", descending=True)
+    ordered = table.sort("percent_words", descending=True, maintain_order=True)
     bars = (("percent_words", "of the words", COLOURS[7]), ("weight", "of the samples drawn", COLOURS[0]))
     for shift, (column, label, colour) in zip((-0.2, 0.2), bars, strict=True):
         places = [place + shift for place in range(len(ordered))]

@@ -33,7 +33,7 @@ def largest_parts(distributions: pl.DataFrame) -> Figure:
     """The largest parts of each of `PARTS`, in percent of its tokens: columns figure, label, percent."""
     figure = new_figure(height=4.9)
     for axes, (name, title) in zip(figure.subplots(3, 3).flat, PARTS.items(), strict=True):
-        _bars(axes, distributions.filter(figure=name).sort("percent", descending=True))
+        _bars(axes, distributions.filter(figure=name).sort("percent", descending=True, maintain_order=True))
         axes.set_title(title)
     figure.supxlabel("percent of the tokens", fontsize=8)
     return figure
@@ -63,7 +63,9 @@ def by_year(distributions: pl.DataFrame) -> Figure:
     """Each of `YEARS` over the years: columns figure, label (the year), percent."""
     figure = new_figure(height=3.2)
     for axes, (name, title) in zip(figure.subplots(2, 3).flat, YEARS.items(), strict=True):
-        years = distributions.filter(figure=name).with_columns(pl.col("label").cast(int)).sort("label")
+        years = (
+            distributions.filter(figure=name).with_columns(pl.col("label").cast(int)).sort("label", maintain_order=True)
+        )
         axes.bar(years["label"], years["percent"], width=0.8 if years.height < DENSE else 1.0, color=COLOURS[0])
         axes.set_title(title)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)

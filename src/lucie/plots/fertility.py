@@ -45,7 +45,9 @@ def fertility(table: pl.DataFrame) -> Figure:
 
 
 def _panel(axes: Axes, table: pl.DataFrame) -> None:
-    of_lucie = table.filter(tokenizer=LUCIE).sort(pl.col("language").replace_strict(_ORDER), "fertility")
+    of_lucie = table.filter(tokenizer=LUCIE).sort(
+        pl.col("language").replace_strict(_ORDER), "fertility", maintain_order=True
+    )
     corpora = of_lucie["dataset"].to_list()
     places = {corpus: place for place, corpus in enumerate(corpora)}
     for name, (marker, colour) in MARKERS.items():

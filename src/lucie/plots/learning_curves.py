@@ -67,7 +67,7 @@ def learning_curves(curve: pl.DataFrame, titles: dict[str, str], chance: dict[st
 def _panel(axes: Axes, rows: pl.DataFrame, title: str) -> None:
     metric, items, shots = rows["metric"][0], rows["items"][0], rows["shots"][0]
     lucie = rows.filter(~pl.col("baseline"))
-    _line(axes, lucie.filter(phase="main").sort("tokens"))
+    _line(axes, lucie.filter(phase="main").sort("tokens", maintain_order=True))
     for phase, (label, marker) in STAGES.items():
         size = 9 if marker == "*" else 4.5
         _point(axes, lucie.filter(phase=phase), label, COLOURS[0], marker, size)

@@ -31,7 +31,7 @@ def convergence(steps: pl.DataFrame, phases: pl.DataFrame) -> Figure:
     axes, zoom = figure.subplots(1, 2, width_ratios=[3, 2], sharey=True)
     for panel in (axes, zoom):
         for size, colour in SIZE_COLOURS.items():
-            rows = steps.filter(size=size).sort("seen").filter(pl.col("seen") > WARM)
+            rows = steps.filter(size=size).sort("seen", maintain_order=True).filter(pl.col("seen") > WARM)
             panel.plot(rows["seen"] / 1e12, rows["loss"], color=colour, linewidth=0.8, label=f"Luciole-{size}")
             end = rows.tail(1)
             panel.plot(end["seen"] / 1e12, end["loss"], "o", color=colour, markersize=4, markeredgecolor="white")

@@ -33,7 +33,9 @@ def heat_maps(needle: pl.DataFrame, trained: dict[str, int]) -> Figure:
 
 
 def _map(axes: Axes, rows: pl.DataFrame, trained: int) -> QuadMesh:
-    wide = rows.pivot("context_tokens", index="depth_percent", values="elevenths").sort("depth_percent")
+    wide = rows.pivot("context_tokens", index="depth_percent", values="elevenths").sort(
+        "depth_percent", maintain_order=True
+    )
     depths, lengths = wide["depth_percent"].to_list(), [int(name) for name in wide.columns[1:]]
     parts = wide.drop("depth_percent").to_numpy()
     share = parts / PARTS

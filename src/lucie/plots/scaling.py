@@ -29,7 +29,7 @@ def throughput(runs: pl.DataFrame, titles: Mapping[str, str]) -> Figure:
         for (tensor, pipeline, zero), (colour, marker, line) in LAYOUTS.items():
             rows = runs.filter(
                 batch_in_folder=batch, tensor_parallelism=tensor, pipeline_parallelism=pipeline, zero_stage=zero
-            ).sort("gpus")
+            ).sort("gpus", maintain_order=True)
             label = f"tensor {tensor}, pipeline {pipeline}, ZeRO-{zero}"
             axes.plot(
                 rows["gpus"],
@@ -57,7 +57,10 @@ def utilisation(study: pl.DataFrame, phases: pl.DataFrame) -> Figure:
     figure = new_figure(height=3.2)
     axes = figure.subplots()
     for (length,), colour, marker in zip(
-        study.select("sequence_length").unique().sort("sequence_length").iter_rows(), COLOURS, "os", strict=False
+        study.select("sequence_length").unique().sort("sequence_length", maintain_order=True).iter_rows(),
+        COLOURS,
+        "os",
+        strict=False,
     ):
         rows = study.filter(sequence_length=length)
         axes.plot(

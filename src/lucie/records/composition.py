@@ -77,7 +77,7 @@ def _counted(upstream: Upstream) -> pl.DataFrame:
                 "origin": path,
             }
         )
-    return pl.DataFrame(rows).sort("name")
+    return pl.DataFrame(rows).sort("name", maintain_order=True)
 
 
 def token_counts(upstream: Upstream) -> pl.DataFrame:
@@ -103,7 +103,7 @@ def token_counts(upstream: Upstream) -> pl.DataFrame:
                 "origin": path,
             }
         )
-    return pl.DataFrame(rows).sort("split", "name")
+    return pl.DataFrame(rows).sort("split", "name", maintain_order=True)
 
 
 def composition(upstream: Upstream) -> pl.DataFrame:

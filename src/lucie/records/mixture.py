@@ -34,7 +34,7 @@ def training_mix(upstream: Upstream) -> pl.DataFrame:
         }
         for name, row in labels(upstream).items()
     ]
-    return pl.DataFrame(rows).sort("name")
+    return pl.DataFrame(rows).sort("name", maintain_order=True)
 
 
 def blended_samples(upstream: Upstream) -> pl.DataFrame:
@@ -57,12 +57,12 @@ _BLENDED = (
 
 def annealing_mix(upstream: Upstream) -> pl.DataFrame:
     rows = [{"name": name, "weight": float(weight)} for name, weight in _option(upstream, "lucie/annealing_mix.txt")]
-    return pl.DataFrame(rows).sort("name")
+    return pl.DataFrame(rows).sort("name", maintain_order=True)
 
 
 def annealing_launch(upstream: Upstream) -> pl.DataFrame:
     rows = _option(upstream, "lucie/chronicles/3_annealing_mix.txt")
-    return pl.DataFrame([{"name": name, "weight": weight} for name, weight in rows]).sort("name")
+    return pl.DataFrame([{"name": name, "weight": weight} for name, weight in rows]).sort("name", maintain_order=True)
 
 
 def length_split_counts(upstream: Upstream) -> pl.DataFrame:
@@ -78,7 +78,7 @@ def length_split_counts(upstream: Upstream) -> pl.DataFrame:
         }
         for length, path, name, row in _split_by_length(upstream)
     ]
-    return pl.DataFrame(rows).sort("name", "length")
+    return pl.DataFrame(rows).sort("name", "length", maintain_order=True)
 
 
 def length_split_mix(upstream: Upstream) -> pl.DataFrame:
@@ -86,7 +86,7 @@ def length_split_mix(upstream: Upstream) -> pl.DataFrame:
         {"name": name, "length": length, "weight": row["new_ratio"], "origin": path}
         for length, path, name, row in _split_by_length(upstream)
     ]
-    return pl.DataFrame(rows).sort("name", "length")
+    return pl.DataFrame(rows).sort("name", "length", maintain_order=True)
 
 
 def _split_by_length(upstream: Upstream) -> Iterator[tuple[str, str, str, dict[str, str]]]:

@@ -35,7 +35,7 @@ def by_language(table: pl.DataFrame) -> pl.DataFrame:
         fertility=pl.sum("tokens") / pl.sum("words")
     )
     wide = whole.pivot("language", index=["tokenizer", "vocabulary"], values="fertility", maintain_order=True)
-    return wide.sort("French")
+    return wide.sort("French", maintain_order=True)
 
 
 def more_tokens(table: pl.DataFrame, other: str, reference: str, language: str) -> float:
@@ -47,4 +47,4 @@ def more_tokens(table: pl.DataFrame, other: str, reference: str, language: str) 
 def several_texts(measurements: pl.DataFrame) -> pl.DataFrame:
     """The corpora that were measured in several texts: words, characters and tokenizers of each text."""
     texts = measurements.group_by("dataset", "characters", "words", maintain_order=True).agg("tokenizer")
-    return texts.filter(pl.col("dataset").is_duplicated()).sort("dataset", "characters")
+    return texts.filter(pl.col("dataset").is_duplicated()).sort("dataset", "characters", maintain_order=True)

@@ -140,7 +140,7 @@ def phase_throughput(log: pl.DataFrame, phases: Mapping[str, Phase]) -> pl.DataF
     """Tokens/s per GPU of each pretraining phase, from the GPU hours at its last logged step."""
     rows = []
     for name, phase in phases.items():
-        last = log.filter(phase=name).sort("step").row(-1, named=True)
+        last = log.filter(phase=name).sort("step", maintain_order=True).row(-1, named=True)
         tokens = int(phase.samples[last["step"]]) * phase.sequence_length
         rows.append(
             {

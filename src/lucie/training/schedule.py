@@ -123,7 +123,7 @@ def hyperparameters(scripts: pl.DataFrame, phases: dict[str, Phase], samples: di
 
 def at_phase_ends(log: pl.DataFrame, phases: dict[str, Phase]) -> pl.DataFrame:
     """Loss, tokens, hours and throughput at the last logged step of each phase, and the sums so far."""
-    last = pl.concat(log.filter(phase=name).sort("step").tail(1) for name in phases)
+    last = pl.concat(log.filter(phase=name).sort("step", maintain_order=True).tail(1) for name in phases)
     return last.select(
         "phase",
         "loss",
