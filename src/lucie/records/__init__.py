@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from lucie.errors import UsageError, unknown
 from lucie.project import Project
 from lucie.stages import read_yaml
 
+Stamp = tuple[int, int] | None
 KINDS = ("input", "published", "transcribed")
 TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
@@ -70,15 +72,35 @@ def load_schema(project: Project, name: str) -> Schema:
     path = project.records / f"{name}.yaml"
     if not path.is_file():
         raise unknown("record", name, record_names(project))
-    try:
-        return Schema.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise UsageError(f"{project.relative(path)} is not a schema: {error}") from error
+    return _schema(path, _stamp(path))
 
 
 def load_record(project: Project, name: str) -> pl.DataFrame:
     """The record's rows, typed by its schema. Raises UsageError where the table does not fit it."""
-    return read_table(project.records / f"{name}.csv", load_schema(project, name))
+    load_schema(project, name)
+    table, schema = (project.records / f"{name}{suffix}" for suffix in (".csv", ".yaml"))
+    return _table(table, _stamp(table), schema, _stamp(schema))
+
+
+@cache  # judging asks for the same few tables hundreds of times
+def _schema(path: Path, stamp: Stamp) -> Schema:
+    try:
+        return Schema.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise UsageError(f"{path} is not a schema: {error}") from error
+
+
+@cache
+def _table(path: Path, stamp: Stamp, schema: Path, schema_stamp: Stamp) -> pl.DataFrame:
+    return read_table(path, _schema(schema, schema_stamp))
+
+
+def _stamp(path: Path) -> Stamp:
+    """What changes when the file does."""
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def load(name: str) -> pl.DataFrame:
