@@ -57,7 +57,7 @@ def reproduce(
     from lucie import engine
     from lucie.stages import get_tier, load_tiers
     from lucie.terminal import line, out, show_counts, show_report
-    from lucie.verify import judge
+    from lucie.verify import judge_again
 
     project = Project.find()
     tiers = [get_tier(project, tier)] if tier else [t for t in load_tiers(project).values() if t.by_default]
@@ -72,7 +72,7 @@ def reproduce(
             out.print("nothing to run" if not stale else f"{len(stale)} stages would run")
             continue
         engine.execute(project, chosen.name, stale, jobs or engine.cores(), _show_progress)
-        report = judge(project, project.build / chosen.name, chosen.name)
+        report = judge_again(project, chosen.name)
         (show_report if stale else show_counts)(report)
         _say_whether_as_published(project, chosen.name)
         ran = f"{len(stale)} stages ran" if stale else "nothing was out of date"

@@ -10,7 +10,7 @@ from typing import Any
 
 from lucie.claims import Unjudged, load_all
 from lucie.errors import Exit, MismatchError, UsageError
-from lucie.files import sha256
+from lucie.files import sha256, sha256_of, write_json
 from lucie.judge import Judge
 from lucie.manifest import Manifest, changed_parts, ingredients, load_values, wrong_outputs
 from lucie.project import Project
@@ -66,6 +66,26 @@ def judge(project: Project, folder: Path, tier: str) -> Report:
         except MismatchError as error:
             report.mismatches.append(str(error))
     return report
+
+
+def judge_again(project: Project, tier: str) -> Report:
+    """The verdicts on what build/<tier>/ holds; those of the last time where nothing they depend on has changed."""
+    folder = project.build / tier
+    code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    key = sha256_of([sha256(folder / "manifest.json"), judged_files(project), input_files(project), code])
+    kept = folder / ".verdicts.json"
+    if kept.is_file():
+        content = json.loads(kept.read_text(encoding="utf-8"))
+        if content["key"] == key:
+            return Report(tier, [Verdict(**entry) for entry in content["verdicts"]], content["mismatches"])
+    report = judge(project, folder, tier)
+    write_json(kept, {"key": key, **report.verdicts_json(), "mismatches": report.mismatches})
+    return report
+
+
+def input_files(project: Project) -> dict[str, str]:
+    """The sha256 of the input records, which a contradiction may cite."""
+    return {project.relative(path): sha256(path) for path in sorted((project.records / "input").glob("*.*"))}
 
 
 def verify(project: Project, tier: str) -> Report:
