@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def judge_again(project: Project, tier: str) -> Report:
 
 def input_files(project: Project) -> dict[str, str]:
     """The sha256 of the input records, which a contradiction may cite."""
-    return {project.relative(path): sha256(path) for path in sorted((project.records / "input").glob("*.*"))}
+    return _digests(project, (project.records / "input").glob("*.*"))
 
 
 def verify(project: Project, tier: str) -> Report:
@@ -115,6 +116,10 @@ def judged_files(project: Project) -> dict[str, str]:
     """The sha256 of everything that verdicts are judged against: claims and records."""
     files = [*(project.paper / "claims").glob("*.yaml")]
     files += [path for kind in ("published", "transcribed") for path in (project.records / kind).glob("*.*")]
+    return _digests(project, files)
+
+
+def _digests(project: Project, files: Iterable[Path]) -> dict[str, str]:
     return {project.relative(path): sha256(path) for path in sorted(files)}
 
 
