@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = ("train", "eval", "dev")
+GROUPS = ("corpus", "train", "eval", "dev")
 HELD_BACK = ["soupsieve<3"]  # later ones refuse Python 3.11.2, which Debian 12 has
 LOCK_HEAD = """\
 # Every package of every group, pinned: pip installs a group with this file as its constraints.
