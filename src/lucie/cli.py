@@ -18,7 +18,9 @@ from lucie.project import Project
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 records = typer.Typer(no_args_is_help=True, help="The published figures as our own tables.")
 fetch = typer.Typer(no_args_is_help=True, help="What needs the network; every download is pinned.")
+corpus = typer.Typer(no_args_is_help=True, help="Documents: counted, filtered, deduplicated.")
 app.add_typer(records, name="records")
+app.add_typer(corpus, name="corpus")
 app.add_typer(fetch, name="fetch")
 
 INTERRUPTED = 130  # as shells say of Ctrl-C
@@ -191,6 +193,100 @@ def records_check(upstream: UpstreamOption) -> None:
         mark = "[bold red]wrong[/]" if problem else "sourced" if name.startswith("transcribed/") else "proved "
         out.print(f"{mark}  {name}  {problem}", soft_wrap=True)
     raise typer.Exit(Exit.MISMATCH if wrong else Exit.HELD)
+
+
+CorpusArgument = Annotated[str, typer.Argument(help="a corpus of config/corpora/, or any folder of documents")]
+IntoOption = Annotated[Path | None, typer.Option("--into", help="working folder; without it, one under build/")]
+JobsOption = Annotated[int, typer.Option("--jobs", help="workers; 0: one a core")]
+BadInputOption = Annotated[str, typer.Option("--on-bad-input", help="refuse, or skip: count, list and leave out")]
+IdsOption = Annotated[str, typer.Option("--on-duplicate-ids", help="refuse, skip or keep")]
+FieldOption = Annotated[list[str], typer.Option("--field", help="OURS=THEIRS: language=meta.lang, text=content")]
+RightsOption = Annotated[str, typer.Option("--rights", help="classes of licences to keep: open,noncommercial,...")]
+
+
+@corpus.command("count")
+def corpus_count(
+    name: CorpusArgument,
+    jobs: JobsOption = 0,
+    on_bad_input: BadInputOption = "",
+    fields: FieldOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Count documents, words, characters and bytes."""
+    from lucie import engine
+    from lucie.corpus.show import counting, show_counts
+    from lucie.corpus.statistics import count
+
+    project = Project.find()
+    source = _recipe(project, name, on_bad_input=on_bad_input, fields=fields).source(project)
+    with counting(sum(shard.bytes for shard in source.shards())) as progress:
+        found = count(source, jobs or engine.cores(), progress)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        show_counts(found)
+
+
+@corpus.command("build")
+def corpus_build(
+    name: CorpusArgument,
+    into: IntoOption = None,
+    jobs: JobsOption = 0,
+    on_bad_input: BadInputOption = "",
+    on_duplicate_ids: IdsOption = "",
+    rights: RightsOption = "",
+    fields: FieldOption = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the plan")] = False,
+) -> None:
+    """Filter and deduplicate a corpus; a rerun goes on where the last one stopped."""
+    from lucie import engine
+    from lucie.corpus.plan import plan
+    from lucie.corpus.show import cleaning_bars, show_cleaned
+    from lucie.corpus.work import clean
+    from lucie.terminal import line
+
+    project = Project.find()
+    recipe = _recipe(project, name, on_bad_input, on_duplicate_ids, rights, fields)
+    if dry_run:
+        for what, text in plan(project, recipe):
+            line(what, text)
+        return
+    folder = into or project.build / "corpora" / recipe.name_of_work
+    with cleaning_bars(recipe.source(project).shards()) as watch:
+        cleaning, report = clean(project, recipe, folder, jobs or engine.cores(), watch)
+    show_cleaned(cleaning, report)
+
+
+@corpus.command("task")
+def corpus_task(
+    name: CorpusArgument,
+    step: Annotated[str, typer.Argument(help="model, filter, compare, duplicates or write")],
+    task: Annotated[int, typer.Argument(help="its number, from 0")],
+    into: Annotated[Path, typer.Option("--into", help="working folder, shared by all tasks")],
+) -> None:
+    """Do one task of a cleaning: what a job of an array runs."""
+    from lucie.corpus.work import one_task
+    from lucie.terminal import line
+
+    project = Project.find()
+    one_task(project, _recipe(project, name), into, step, task)
+    line(f"{step} {task}", "done")
+
+
+def _recipe(
+    project: Project,
+    name: str,
+    on_bad_input: str = "",
+    on_duplicate_ids: str = "",
+    rights: str = "",
+    fields: list[str] | None = None,
+) -> Any:
+    from lucie.corpus.recipe import Recipe
+
+    changes: dict[str, Any] = {"on_bad_input": on_bad_input, "on_duplicate_ids": on_duplicate_ids}
+    changes["rights"] = [word.strip() for word in rights.split(",") if word.strip()]
+    changes["columns"] = dict(map(_assignment, fields or []))
+    return Recipe.load(project, name).changed({key: value for key, value in changes.items() if value})
 
 
 @fetch.command("upstream")

@@ -1,9 +1,8 @@
-"""Which of our modules a notebook uses, found in its source: the imports of its cells, and theirs in turn."""
+"""Which of our modules some code uses, found in its source: its imports, and theirs in turn."""
 
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,10 +10,8 @@ from pathlib import Path
 PACKAGE = "lucie"
 
 
-def modules_of(notebook: Path, package: Path) -> dict[str, Path]:
-    """The modules of ``package`` (its source folder) that ``notebook`` imports, directly or through others."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+def modules_of(source: str, package: Path) -> dict[str, Path]:
+    """The modules of ``package`` (its source folder) that ``source`` imports, directly or through others."""
     found: dict[str, Path] = {}
     todo = list(_imports(ast.parse(source), package))
     while todo:

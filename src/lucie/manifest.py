@@ -14,9 +14,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from lucie import notebook as notebooks
 from lucie.closure import modules_of
 from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256, sha256_of, write_json
+from lucie.inputs import input_files
 from lucie.project import Project
 from lucie.stages import Stage
 
@@ -99,23 +101,15 @@ def ingredients(project: Project, stage: Stage, tier: str, overrides: dict[str, 
     notebook = project.notebooks / stage.notebook
     if not notebook.is_file():
         raise UsageError(f"Stage '{stage.id}' names the notebook {notebook}, which is missing.")
-    inputs = [file for name in run.reads for file in record_files(project, name)]
-    modules = modules_of(notebook, project.root / "src" / "lucie")
+    inputs = [file for name in run.reads for file in input_files(project, tier, name)]
+    cells = notebooks.read(notebook, tier)
+    modules = modules_of(notebooks.source(cells), project.root / "src" / "lucie")
     return Ingredients(
-        notebook={project.relative(notebook): sha256(notebook)},
+        notebook={project.relative(notebook): notebooks.digest(cells)},
         code={project.relative(path): sha256(path) for path in modules.values()},
         parameters={"tier": tier, **run.parameters, **(overrides or {})},
         inputs={project.relative(path): sha256(path) for path in inputs},
     )
-
-
-def record_files(project: Project, name: str) -> list[Path]:
-    """A record's two files: the table and its schema."""
-    files = [project.records / f"{name}{suffix}" for suffix in (".csv", ".yaml")]
-    for path in files:
-        if not path.is_file():
-            raise UsageError(f"Record '{name}' is missing: no {project.relative(path.parent)}/{path.name}.")
-    return files
 
 
 def container() -> str | None:

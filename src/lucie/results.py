@@ -4,6 +4,8 @@
     results.value("corpus.tokens.total", tokens, unit="tokens")
     results.table("corpus.composition", frame)
     results.figure("corpus.languages", figure, alt="Pie of the tokens by language")
+    folder = results.work("clean_corpus")               # for what is too big for git
+    results.product("clean_corpus", folder.glob("*.parquet"))
     results.close()
 
 The runner (lucie.run) says by environment variables where to write and what to show as the stamp. A notebook that
@@ -17,12 +19,13 @@ import math
 import os
 import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucie import trace
-from lucie.files import write_json
+from lucie.files import sha256, write_json
 from lucie.project import Project
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 OUTPUT_VARIABLE = "LUCIE_STAGE_OUTPUT"
 STAMP_VARIABLE = "LUCIE_STAMP"
+WORK_VARIABLE = "LUCIE_WORK"
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 FIGURE_DPI = 144
 
@@ -44,6 +48,7 @@ class Results:
         self._project = project
         self._values: dict[str, dict[str, Any]] = {}
         self._files: dict[str, dict[str, Any]] = {}
+        self._products: list[str] = []
         self._closed = False
 
     @classmethod
@@ -92,6 +97,26 @@ class Results:
         width = round(figure.get_figwidth() * FIGURE_DPI / 1.5)
         return Image(png.read_bytes(), alt=alt, width=width)
 
+    def work(self, name: str) -> Path:
+        """The folder of a product: big files, kept in build/<tier>/work/, out of git. It outlives a failed run."""
+        given = os.environ.get(WORK_VARIABLE)
+        folder = (Path(given) if given else self.folder / "work") / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def product(self, name: str, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+        """Give out big files of the folder ``work(name)``: their sizes and sha256 are kept, and returned."""
+        self._check(f"product.{name}", self._files)
+        folder = self.work(name)
+        listed = {
+            path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in sorted(files)
+        }
+        write_json(self._file("products", f"{name}.json"), listed)
+        self._files[f"product.{name}"] = {"kind": "product", "files": [f"products/{name}.json"], "cell": _cell()}
+        self._products.append(name)
+        return listed
+
     def close(self) -> None:
         """End the stage: nothing can be given out any more. Prints what was."""
         self._refuse_when_closed()
@@ -102,6 +127,7 @@ class Results:
                 "values": self._values,
                 "files": self._files,
                 "reads": [self._project.relative(path) for path in trace.opened()],
+                "products": self._products,
                 "packages": _packages(),
             },
         )

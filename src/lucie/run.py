@@ -13,13 +13,15 @@ from typing import Any
 
 import nbformat
 
+from lucie import notebook as notebooks
 from lucie.claims import judged_in
 from lucie.errors import StageError, UsageError, unknown
 from lucie.files import sha256, sha256_of
+from lucie.inputs import folders, work_folder
 from lucie.landing import land
 from lucie.manifest import Ingredients, StageManifest, container, ingredients
 from lucie.project import Project
-from lucie.results import OUTPUT_VARIABLE, STAMP_VARIABLE, read_outputs
+from lucie.results import OUTPUT_VARIABLE, STAMP_VARIABLE, WORK_VARIABLE, read_outputs
 from lucie.stages import Stage, get_tier
 
 NOTEBOOK_LIMIT = 1_000_000  # bytes, of an executed notebook
@@ -43,7 +45,7 @@ def run_stage(project: Project, stage: Stage, tier: str, overrides: dict[str, An
     try:
         _execute(project, stage, made_from, scratch)
         outputs = _outputs(stage, scratch)
-        _refuse_other_reads(stage, made_from, outputs["reads"])
+        _refuse_other_reads(project, stage, made_from, outputs)
         _finish_notebook(scratch / stage.notebook, project.root)
         environment = _environment_of(project, outputs["packages"])
         return land(project, stage, scratch, made_from, outputs, environment, time.monotonic() - started)
@@ -60,13 +62,14 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
 
     from lucie.kernel import SocketKernelManager, runtime_folder
 
-    source = project.notebooks / stage.notebook
-    known = papermill.inspect_notebook(str(source))
+    notebook = notebooks.read(project.notebooks / stage.notebook, made_from.parameters["tier"])
+    known = papermill.inspect_notebook(notebook)
     for name in made_from.parameters:
         if name not in known:
             raise unknown(f"parameter of stage '{stage.id}'", name, known)
     variables = {
         OUTPUT_VARIABLE: str(scratch),
+        WORK_VARIABLE: str(work_folder(project, made_from.parameters["tier"])),
         STAMP_VARIABLE: stamp(project, stage, made_from),
         "LUCIE_ROOT": str(project.root),
         "PYTHONHASHSEED": "0",
@@ -76,7 +79,7 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
     try:
         with runtime_folder() as runtime, _variables({**variables, "JUPYTER_RUNTIME_DIR": runtime}):
             done = papermill.execute_notebook(
-                str(source),
+                notebook,
                 str(scratch / stage.notebook),
                 parameters=made_from.parameters,
                 kernel_name="python3",
@@ -168,9 +171,13 @@ def _refuse_judging_inputs(project: Project, stage: Stage, tier: str) -> None:
         raise UsageError(f"Stage '{stage.id}' reads {both[0]}, which its claims are judged against: a tautology.")
 
 
-def _refuse_other_reads(stage: Stage, made_from: Ingredients, reads: list[str]) -> None:
-    for path in reads:
-        if path in made_from.inputs:
+def _refuse_other_reads(project: Project, stage: Stage, made_from: Ingredients, outputs: dict[str, Any]) -> None:
+    tier = made_from.parameters["tier"]
+    allowed = [*folders(project, tier, stage.run(tier).reads)]
+    allowed += [work_folder(project, tier) / name for name in outputs["products"]]
+    within = tuple(f"{project.relative(folder)}/" for folder in allowed)
+    for path in outputs["reads"]:
+        if path in made_from.inputs or path.startswith(within):
             continue
         if path.startswith("data/records/published/"):
             raise StageError(

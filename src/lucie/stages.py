@@ -17,7 +17,7 @@ class TierRun(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reads: list[str] = Field(description="records, as input/NAME or transcribed/NAME")
+    reads: list[str] = Field(description="as lucie.inputs names them: input/NAME, corpus/NAME, ...")
     needs: list[str] = Field(default=[], description="stages whose outputs this one reads")
     parameters: dict[str, Any] = {}
     keep_on_new_image: bool = Field(default=False, description="too dear to rerun for a new container image")

@@ -1,0 +1,175 @@
+"""Looks at one document: its signals, and the first rule that it breaks."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean, median
+
+from lucie.corpus import language, web
+from lucie.corpus.licences import rights
+from lucie.corpus.perplexity import CharacterModel, Scale, half_of
+from lucie.corpus.pii import replaced
+from lucie.corpus.recipe import Recipe
+from lucie.corpus.rules import Rule, RuleSet, chunk_characters, rule_set
+from lucie.corpus.signals import signals
+from lucie.project import Project
+
+Document = Mapping[str, str | None]
+Models = Mapping[str, tuple[CharacterModel, ...]]  # by language: one for each half of the corpus
+Scales = Mapping[tuple[str, str], Scale]  # by language and category
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What became of a document: why it is dropped ('' when it is kept), its text without what was cut from it."""
+
+    reason: str
+    text: str
+    signals: dict[str, float]
+    chunks_cut: int = 0
+    replaced: Counter[str] = field(default_factory=Counter)
+
+
+class Examiner:
+    """Applies a recipe's rules to documents, one by one."""
+
+    def __init__(self, project: Project, recipe: Recipe, models: Models, scales: Scales) -> None:
+        self._project, self._recipe, self._models, self._scales = project, recipe, models, scales
+        self._sets: dict[tuple[str, str], list[RuleSet]] = {}
+        self._chunk = chunk_characters()
+
+    def examine(self, document: Document) -> Examined:
+        """Apply the rules in order: rights, address, quality of the whole, quality of its chunks."""
+        text = document["text"] or ""
+        reason = self._rights(document) or self._address(document)
+        if reason:
+            return Examined(reason, text, {})
+        rules = [rule for found in self._rule_sets(document) for rule in found.rules]
+        chunks = self._chunks(text)
+        found = self._signals(document, text, chunks, rules)
+        broken = next((rule for rule in rules if rule.spares is None and rule.drops(found)), None)
+        if broken:
+            return Examined(broken.name, text, found)
+        kept, reasons = self._cut(document, chunks, [rule for rule in rules if rule.spares is not None])
+        if not kept:
+            return Examined(reasons[0], text, found, len(reasons))
+        text = "".join(kept)
+        if document["category"] not in self._recipe.web:
+            return Examined("", text, found, len(reasons))
+        clean, counts = replaced(text)
+        return Examined("", clean, found, len(reasons), counts)
+
+    def _rights(self, document: Document) -> str:
+        kind = rights(document["licence"])
+        return "" if kind in self._recipe.rights else f"licence {kind}"
+
+    def _address(self, document: Document) -> str:
+        url = document["url"]
+        if document["category"] not in self._recipe.web or not url:
+            return ""
+        if web.is_covered(url, document["language"] or ""):
+            return "address covered"
+        if self._block_list and self._block_list.why_blocked(url):
+            return "address blocked"
+        if self._robots:
+            allowed = self._robots.allows(url)
+            return "robots unknown" if allowed is None else "" if allowed else "robots forbid"
+        return ""
+
+    def _signals(self, document: Document, text: str, chunks: list[str], rules: list[Rule]) -> dict[str, float]:
+        found = signals(text, self._listed_words)
+        wanted = {name for rule in rules if rule.spares is None for name in rule.signals}
+        if "language_score" in wanted and document["language"] in language.SINGLE:
+            found["language_score"] = language.score_of(text, str(document["language"]))
+        if any(name.startswith("perplexity") for name in wanted):
+            scores = [score for chunk in chunks if (score := self._perplexity(document, chunk)) is not None]
+            if scores:
+                whole = scores[0] if len(chunks) == 1 else self._perplexity(document, text)
+                found |= {"perplexity_mean": fmean(scores), "perplexity_median": median(scores)}
+                found["perplexity"] = whole if whole is not None else fmean(scores)
+        year = _year_of_death(document["extra"])
+        if year is not None:
+            found["years_since_death"] = float(self._recipe.reference_year - year)
+        return found
+
+    def _cut(self, document: Document, chunks: list[str], rules: list[Rule]) -> tuple[list[str], list[str]]:
+        """The chunks that break no rule, and why the others were cut."""
+        kept: list[str] = []
+        reasons: list[str] = []
+        for number, chunk in enumerate(chunks):
+            held_to = [rule for rule in rules if number >= (rule.spares or 0)]
+            reason = self._why_cut(document, chunk, held_to)
+            (reasons if reason else kept).append(reason or chunk)
+        return kept, reasons
+
+    def _why_cut(self, document: Document, chunk: str, rules: list[Rule]) -> str:
+        found: dict[str, float] = {}
+        for rule in rules:
+            name = rule.signals[0]
+            if name == "language_score" and document["language"] in language.SINGLE:
+                found[name] = language.score_of(chunk, str(document["language"]))
+            elif name == "perplexity":
+                score = self._perplexity(document, chunk)
+                found |= {} if score is None else {name: score}
+            if rule.drops(found):
+                return rule.name
+        return ""
+
+    def _perplexity(self, document: Document, text: str) -> float | None:
+        """By the model of the other half of the corpus; None where there is none for the language."""
+        models = self._models.get(document["language"] or "")
+        return models[1 - half_of(str(document["id"]))].perplexity(text) if models else None
+
+    def _chunks(self, text: str) -> list[str]:
+        return [text[at : at + self._chunk] for at in range(0, len(text), self._chunk)] or [""]
+
+    def _rule_sets(self, document: Document) -> list[RuleSet]:
+        key = (document["category"] or "", document["language"] or "")
+        if key not in self._sets:
+            category, spoken = key
+            names = self._recipe.rule_sets.get(category, self._recipe.rule_sets.get("*", []))
+            scale = self._scales.get((spoken, category), Scale(0.0, 0.0))
+            bounds = scale.bounds(self._recipe.perplexity.spreads)
+            self._sets[key] = [rule_set(_for_language(name, spoken), bounds) for name in names]
+        return self._sets[key]
+
+    @cached_property
+    def _listed_words(self) -> frozenset[str]:
+        return frozenset(self._lines(self._recipe.lists.words))
+
+    @cached_property
+    def _block_list(self) -> web.BlockList | None:
+        lists = self._recipe.lists
+        if not (lists.domains or lists.integrated_domains):
+            return None
+        return web.BlockList(self._lines(lists.domains), lists.integrated_domains)
+
+    @cached_property
+    def _robots(self) -> web.Robots | None:
+        name = self._recipe.lists.robots
+        return web.Robots.load(self._project.root / name) if name else None
+
+    def _lines(self, name: str) -> list[str]:
+        if not name:
+            return []
+        lines = (self._project.root / name).read_text(encoding="utf-8").splitlines()
+        return [line.strip().lower() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _for_language(name: str, spoken: str) -> str:
+    """Gutenberg's rule has one term for French and one for the others."""
+    if name != "Gutenberg":
+        return name
+    return "Gutenberg (fr)" if spoken == "fr" else "Gutenberg (other languages)"
+
+
+def _year_of_death(extra: str | None) -> int | None:
+    try:
+        found = json.loads(extra or "{}")
+        return int(found["author_death"]) if isinstance(found, dict) and "author_death" in found else None
+    except (ValueError, TypeError):
+        return None

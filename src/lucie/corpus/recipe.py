@@ -1,0 +1,133 @@
+"""How a corpus is read and cleaned: one YAML file a corpus, config/corpora/NAME.yaml.
+
+Any other folder of documents gets the recipe `folder`, with the folder in the place of its source.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lucie.corpus.licences import Rights
+from lucie.corpus.sources import Folder, OnBadInput
+from lucie.errors import MismatchError, UsageError, unknown
+from lucie.files import sha256
+from lucie.project import Project
+from lucie.stages import read_yaml
+
+ANY_FOLDER = "folder"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Lists(Strict):
+    """What some rules look things up in; a rule without its list is not applied, and the report says so."""
+
+    words: str = Field(default="", description="a file of words, one a line: a web page may hold none of them")
+    domains: str = Field(default="", description="a file of blocked domains, one a line")
+    integrated_domains: bool = Field(default=False, description="datatrove's own list of blocked sites")
+    robots: str = Field(default="", description="robots.txt files, JSON lines of domain and text")
+
+
+class Perplexity(Strict):
+    """The character model's training, and where its thresholds lie."""
+
+    characters: int = Field(default=20_000_000, description="of a language, at most, for each of the two models")
+    spreads: float = Field(default=4.0, description="a text is garbled so many spreads above the usual perplexity")
+
+
+class Hub(Strict):
+    """A dataset on the hub, at a pinned revision; read from the folder that `lucie fetch` mirrored it to."""
+
+    repository: str
+    revision: str
+    files: list[str] = ["data/**/*.parquet"]
+
+
+class Recipe(Strict):
+    """How a corpus is read and cleaned."""
+
+    name: str
+    says: str
+    folder: str = Field(description="where the files of documents are, relative to the repository")
+    pins: str = Field(default="", description="the sha256 of each file, where they are fetched: CSV of file, sha256")
+    planted: str = Field(default="", description="known faults, which rules are measured on")
+    hub: Hub | None = None
+    columns: dict[str, str] = Field(default={}, description="our columns from theirs: language: meta.lang")
+    on_bad_input: OnBadInput = OnBadInput.REFUSE
+    on_duplicate_ids: Literal["refuse", "skip", "keep"] = "refuse"
+    rule_sets: dict[str, list[str]] = Field(default={}, description="category -> published rule sets")
+    web: list[str] = Field(default=[], description="categories of crawled pages: address, robots.txt and PII rules")
+    rights: list[Rights] = Field(default=list(Rights), description="classes of licences that are kept")
+    lists: Lists = Lists()
+    perplexity: Perplexity = Perplexity()
+    deduplicate: bool = True
+    reference_year: int = Field(default=2024, description="authors' years since death are counted to this one")
+
+    @classmethod
+    def load(cls, project: Project, name: str) -> Recipe:
+        """The recipe of a corpus by its name, or the recipe for any folder, by the folder's path."""
+        folder = project.root / "config" / "corpora"
+        path = folder / f"{name}.yaml"
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        if not path.is_file():
+            if not Path(name).is_dir():
+                raise unknown("corpus or folder", name, [other for other in known if other != ANY_FOLDER])
+            return cls.load(project, ANY_FOLDER).model_copy(update={"folder": str(Path(name).resolve())})
+        try:
+            return cls.model_validate({"name": name, **read_yaml(path)})
+        except (ValidationError, TypeError) as error:
+            raise UsageError(f"{path} is not a recipe for a corpus: {error}") from error
+
+    def changed(self, changes: dict[str, Any]) -> Recipe:
+        """The recipe with other settings. Raises UsageError for a setting that cannot be so."""
+        columns = {**self.columns, **changes.get("columns", {})}
+        try:
+            return Recipe.model_validate({**self.model_dump(), **changes, "columns": columns})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(f"{first['loc'][0]}: '{first['input']}' will not do: {first['msg']}.") from error
+
+    @property
+    def name_of_work(self) -> str:
+        """What its working folder is called: the corpus, or the folder that was named instead."""
+        return Path(self.folder).name if self.name == ANY_FOLDER else self.name
+
+    def path(self, project: Project) -> Path:
+        """The folder of its documents."""
+        return project.root / self.folder
+
+    def source(self, project: Project) -> Folder:
+        """The documents. Raises UsageError where they are not there or not the pinned ones, saying how to get them."""
+        path = self.path(project)
+        if not path.is_dir():
+            how = f" Get it with: lucie fetch {self.name}" if self.pins or self.hub else ""
+            raise UsageError(f"Corpus '{self.name}' is not there: no folder {self.folder}.{how}")
+        found = Folder(path, self.columns, self.on_bad_input)
+        if self.pins:
+            self._check_pins(project, found)
+        return found
+
+    def _check_pins(self, project: Project, found: Folder) -> None:
+        with (project.root / self.pins).open(encoding="utf-8", newline="") as file:
+            pinned = {row["file"]: row["sha256"] for row in csv.DictReader(file)}
+        there = {shard.name: shard.path for shard in found.shards()}
+        for name in sorted(pinned.keys() | there.keys()):
+            if name not in there or name not in pinned or sha256(there[name]) != pinned[name]:
+                what = "is missing" if name not in there else "is not the pinned file"
+                raise MismatchError(f"{self.folder}/{name} {what}. Get the corpus with: lucie fetch {self.name}")
+
+    def input_files(self, project: Project) -> list[Path]:
+        """The files whose content decides what comes of the corpus."""
+        listed = [project.root / "config" / "corpora" / f"{self.name}.yaml", *self.list_files(project)]
+        listed += [project.root / name for name in (self.planted, self.pins) if name]
+        return listed if self.pins else [*listed, *(shard.path for shard in self.source(project).shards())]
+
+    def list_files(self, project: Project) -> list[Path]:
+        """The files that its rules look things up in."""
+        return [project.root / name for name in (self.lists.words, self.lists.domains, self.lists.robots) if name]
