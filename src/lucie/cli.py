@@ -201,17 +201,14 @@ def fetch_upstream(
     ] = None,
 ) -> None:
     """Get the authors' raw files at their pinned commits."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from lucie.records.upstream import fetch as fetch_files
+    from lucie.pinned import fetch as fetch_files
+    from lucie.pinned import progress_bar
     from lucie.records.upstream import load_pins
-    from lucie.terminal import line, out
+    from lucie.terminal import line
 
     pins = load_pins(Project.find())
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out) as progress:
-        task = progress.add_task("raw files", total=sum(pin.bytes for pin in pins.values()))
-        new = fetch_files(pins, into, mirror, lambda pin: progress.advance(task, pin.bytes))
+    with progress_bar(pins.values()) as progress:
+        new = fetch_files(pins, into, mirror, progress)
     line("upstream", f"{len(pins)} raw files in {into}, {new} of them new, all as pinned")
 
 
