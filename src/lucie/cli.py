@@ -212,6 +212,30 @@ def fetch_upstream(
     line("upstream", f"{len(pins)} raw files in {into}, {new} of them new, all as pinned")
 
 
+@fetch.command("sample")
+def fetch_sample(
+    into: Annotated[Path, typer.Option("--into", help="where to put the corpus")] = Path("data/sample"),
+    mirror: Annotated[
+        Path | None,
+        typer.Option("--mirror", help="a folder of raw files (REPOSITORY/COMMIT/PATH) or finished files"),
+    ] = None,
+) -> None:
+    """Make a corpus of openly licensed real text (30 MB) from pinned files of public repositories."""
+    from lucie.corpus.sample import fetch_sample as make_sample
+    from lucie.corpus.sample import load_subsets
+    from lucie.pinned import progress_bar
+    from lucie.terminal import line
+
+    project = Project.find()
+    subsets = load_subsets(project)
+    with progress_bar(pin for subset in subsets for pin in subset.pins.values()) as progress:
+        new = make_sample(project, into, mirror, progress)
+    documents = sum(subset.finished.documents for subset in subsets)
+    size = sum(subset.finished.bytes for subset in subsets) / 1e6
+    held = f"{documents:,} documents, {size:.1f} MB in {into}"
+    line("sample", f"{len(subsets)} subsets, {len(new)} of them new: {held}, all as pinned")
+
+
 def _make_report(project: Project, results: Path) -> None:
     from lucie.paper import NoTexError, build_report
     from lucie.terminal import line
