@@ -16,8 +16,9 @@ import pytest
 from conftest import write
 
 from lucie.errors import LucieError, MismatchError, UsageError
+from lucie.pinned import Pin, fetch
 from lucie.project import Project
-from lucie.records.upstream import Pin, Upstream, fetch, load_pins
+from lucie.records.upstream import Upstream, load_pins
 
 CONTENTS = {
     "config.json": "{}\n",

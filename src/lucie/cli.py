@@ -297,18 +297,39 @@ def fetch_upstream(
     ] = None,
 ) -> None:
     """Get the authors' raw files at their pinned commits."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from lucie.records.upstream import fetch as fetch_files
+    from lucie.pinned import fetch as fetch_files
+    from lucie.pinned import progress_bar
     from lucie.records.upstream import load_pins
-    from lucie.terminal import line, out
+    from lucie.terminal import line
 
     pins = load_pins(Project.find())
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out) as progress:
-        task = progress.add_task("raw files", total=sum(pin.bytes for pin in pins.values()))
-        new = fetch_files(pins, into, mirror, lambda pin: progress.advance(task, pin.bytes))
+    with progress_bar(pins.values()) as progress:
+        new = fetch_files(pins, into, mirror, progress)
     line("upstream", f"{len(pins)} raw files in {into}, {new} of them new, all as pinned")
+
+
+@fetch.command("sample")
+def fetch_sample(
+    into: Annotated[Path, typer.Option("--into", help="where to put the corpus")] = Path("data/sample"),
+    mirror: Annotated[
+        Path | None,
+        typer.Option("--mirror", help="a folder of raw files (REPOSITORY/COMMIT/PATH) or finished files"),
+    ] = None,
+) -> None:
+    """Make a corpus of openly licensed real text (30 MB) from pinned files of public repositories."""
+    from lucie.corpus.sample import fetch_sample as make_sample
+    from lucie.corpus.sample import load_subsets
+    from lucie.pinned import progress_bar
+    from lucie.terminal import line
+
+    project = Project.find()
+    subsets = load_subsets(project)
+    with progress_bar(pin for subset in subsets for pin in subset.pins.values()) as progress:
+        new = make_sample(project, into, mirror, progress)
+    documents = sum(subset.finished.documents for subset in subsets)
+    size = sum(subset.finished.bytes for subset in subsets) / 1e6
+    held = f"{documents:,} documents, {size:.1f} MB in {into}"
+    line("sample", f"{len(subsets)} subsets, {len(new)} of them new: {held}, all as pinned")
 
 
 def _make_report(project: Project, results: Path) -> None:

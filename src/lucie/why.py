@@ -11,9 +11,10 @@ from lucie.claims import Contradiction, Unjudged, get_claim
 from lucie.errors import UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest
+from lucie.pinned import Pin
 from lucie.project import Project
 from lucie.records import load_record, load_schema, pick
-from lucie.records.upstream import Pin, load_pins
+from lucie.records.upstream import load_pins
 
 
 def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,8 @@ from lucie.records import (
     tokenizers,
     training,
 )
-from lucie.records.upstream import Upstream, load_pins, write_csv
+from lucie.records.upstream import Upstream, load_pins
+from lucie.rows import write_csv
 
 Builder = Callable[[Upstream], pl.DataFrame]
 
