@@ -198,27 +198,24 @@ def records_check(upstream: UpstreamOption) -> None:
 CorpusArgument = Annotated[str, typer.Argument(help="a corpus of config/corpora/, or any folder of documents")]
 IntoOption = Annotated[Path | None, typer.Option("--into", help="working folder; without it, one under build/")]
 JobsOption = Annotated[int, typer.Option("--jobs", help="workers; 0: one a core")]
-BadInputOption = Annotated[str, typer.Option("--on-bad-input", help="refuse, or skip: count, list and leave out")]
-IdsOption = Annotated[str, typer.Option("--on-duplicate-ids", help="refuse, skip or keep")]
-FieldOption = Annotated[list[str], typer.Option("--field", help="OURS=THEIRS: language=meta.lang, text=content")]
-RightsOption = Annotated[str, typer.Option("--rights", help="classes of licences to keep: open,noncommercial,...")]
+SetOption = Annotated[list[str], typer.Option("--set", help="NAME=VALUE, a setting of its recipe: on_bad_input=skip")]
 
 
 @corpus.command("count")
 def corpus_count(
     name: CorpusArgument,
     jobs: JobsOption = 0,
-    on_bad_input: BadInputOption = "",
-    fields: FieldOption = [],  # noqa: B006
+    settings: SetOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Count documents, words, characters and bytes."""
     from lucie import engine
+    from lucie.corpus.recipe import Recipe
     from lucie.corpus.show import counting, show_counts
     from lucie.corpus.statistics import count
 
     project = Project.find()
-    source = _recipe(project, name, on_bad_input=on_bad_input, fields=fields).source(project)
+    source = Recipe.load(project, name, settings).source(project)
     with counting(sum(shard.bytes for shard in source.shards())) as progress:
         found = count(source, jobs or engine.cores(), progress)
     if as_json:
@@ -232,61 +229,71 @@ def corpus_build(
     name: CorpusArgument,
     into: IntoOption = None,
     jobs: JobsOption = 0,
-    on_bad_input: BadInputOption = "",
-    on_duplicate_ids: IdsOption = "",
-    rights: RightsOption = "",
-    fields: FieldOption = [],  # noqa: B006
+    settings: SetOption = [],  # noqa: B006
+    site: Annotated[str, typer.Option("--site", help="with --dry-run: where the plan must fit")] = "jean-zay",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the plan")] = False,
 ) -> None:
     """Filter and deduplicate a corpus; a rerun goes on where the last one stopped."""
     from lucie import engine
     from lucie.corpus.plan import plan
+    from lucie.corpus.recipe import Recipe
     from lucie.corpus.show import cleaning_bars, show_cleaned
     from lucie.corpus.work import clean
+    from lucie.hpc.sites import Site
     from lucie.terminal import line
 
     project = Project.find()
-    recipe = _recipe(project, name, on_bad_input, on_duplicate_ids, rights, fields)
+    recipe = Recipe.load(project, name, settings)
     if dry_run:
-        for what, text in plan(project, recipe):
+        for what, text in plan(project, recipe, Site.load(project, site)):
             line(what, text)
         return
-    folder = into or project.build / "corpora" / recipe.name_of_work
     with cleaning_bars(recipe.source(project).shards()) as watch:
-        cleaning, report = clean(project, recipe, folder, jobs or engine.cores(), watch)
+        cleaning, report = clean(project, recipe, into or recipe.work(project), jobs or engine.cores(), watch)
     show_cleaned(cleaning, report)
+
+
+@corpus.command("submit")
+def corpus_submit(
+    name: CorpusArgument,
+    into: IntoOption = None,
+    settings: SetOption = [],  # noqa: B006
+    site: Annotated[str, typer.Option("--site", help="a site of config/sites/")] = "slurm",
+    charged: Annotated[str, typer.Option("--project", help="the project that the site charges")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be submitted")] = False,
+) -> None:
+    """Filter and deduplicate a corpus as job arrays on Slurm; submitting again reruns only what is not done."""
+    from lucie.corpus.recipe import Recipe
+    from lucie.corpus.submit import submit_cleaning
+    from lucie.hpc.sites import Site
+    from lucie.terminal import line, out
+
+    project = Project.find()
+    recipe, where = Recipe.load(project, name, settings), Site.load(project, site)
+    arrays = submit_cleaning(project, recipe, into or recipe.work(project), where, charged, dry_run)
+    for array in arrays:
+        line(array.step, f"{array.tasks} tasks in {array.elements} jobs: {array.job}")
+    if not arrays:
+        out.print("every task is done. Sum up with: lucie corpus build")
 
 
 @corpus.command("task")
 def corpus_task(
     name: CorpusArgument,
     step: Annotated[str, typer.Argument(help="model, filter, compare, duplicates or write")],
-    task: Annotated[int, typer.Argument(help="its number, from 0")],
-    into: Annotated[Path, typer.Option("--into", help="working folder, shared by all tasks")],
+    element: Annotated[int, typer.Argument(help="which job of the step's array, from 0")],
+    into: IntoOption = None,
+    settings: SetOption = [],  # noqa: B006
 ) -> None:
-    """Do one task of a cleaning: what a job of an array runs."""
-    from lucie.corpus.work import one_task
+    """Do the tasks of one job of an array."""
+    from lucie.corpus.recipe import Recipe
+    from lucie.corpus.submit import run_element
     from lucie.terminal import line
 
     project = Project.find()
-    one_task(project, _recipe(project, name), into, step, task)
-    line(f"{step} {task}", "done")
-
-
-def _recipe(
-    project: Project,
-    name: str,
-    on_bad_input: str = "",
-    on_duplicate_ids: str = "",
-    rights: str = "",
-    fields: list[str] | None = None,
-) -> Any:
-    from lucie.corpus.recipe import Recipe
-
-    changes: dict[str, Any] = {"on_bad_input": on_bad_input, "on_duplicate_ids": on_duplicate_ids}
-    changes["rights"] = [word.strip() for word in rights.split(",") if word.strip()]
-    changes["columns"] = dict(map(_assignment, fields or []))
-    return Recipe.load(project, name).changed({key: value for key, value in changes.items() if value})
+    recipe = Recipe.load(project, name, settings)
+    tasks = run_element(project, recipe, into or recipe.work(project), step, element)
+    line(step, f"tasks {', '.join(map(str, tasks))} done")
 
 
 @fetch.command("upstream")

@@ -52,9 +52,9 @@ class UnreadableError(Exception):
     """The file cannot be read on from here; what came before was fine."""
 
 
-def is_documents(path: Path) -> bool:
-    """Whether the name is that of a file of documents."""
-    return path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+def is_documents(path: Path, folder: Path) -> bool:
+    """Whether the name is that of a file of documents, and nothing on its way from ``folder`` is hidden."""
+    return path.name.endswith(SUFFIXES) and not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def blocks(path: Path) -> Iterator[Block]:

@@ -261,7 +261,7 @@ class Cleaning:
             raise UsageError(
                 f"{shard.path} holds the id '{first['id']}' of source '{first['source']}', which was there before "
                 f"({same.height} such documents in all). Ids must be unique in a source; to go on all the same: "
-                "--on-duplicate-ids keep or skip"
+                "--set on_duplicate_ids=keep (or skip)"
             )
         return same
 
@@ -307,7 +307,7 @@ class Counts:
 
 KEPT = {**SCHEMA, "digest": pl.Binary()}
 DROPPED = {"id": pl.String(), "source": pl.String(), "language": pl.String(), "category": pl.String(),
-           "reason": pl.String(), "quality_signals": pl.String()}  # fmt: skip
+           "reason": pl.String(), "broken": pl.List(pl.String()), "quality_signals": pl.String()}  # fmt: skip
 
 _STEPS: dict[str, Callable[[Cleaning, int], dict[str, Any]]] = {
     "model": Cleaning.train_models,
@@ -336,7 +336,7 @@ def _kept_row(document: dict[str, str | None], examined: Examined) -> dict[str, 
 
 def _dropped_row(document: dict[str, str | None], examined: Examined) -> dict[str, Any]:
     return {**{name: document.get(name) for name in DROPPED}, "reason": examined.reason,
-            "quality_signals": _signals_json(examined)}  # fmt: skip
+            "broken": examined.broken, "quality_signals": _signals_json(examined)}  # fmt: skip
 
 
 def _signals_json(examined: Examined) -> str:

@@ -25,13 +25,18 @@ Scales = Mapping[tuple[str, str], Scale]  # by language and category
 
 @dataclass(frozen=True)
 class Examined:
-    """What became of a document: why it is dropped ('' when it is kept), its text without what was cut from it."""
+    """What became of a document: the rules that it breaks, its text without what was cut from it."""
 
-    reason: str
+    broken: list[str]
     text: str
     signals: dict[str, float]
     chunks_cut: int = 0
     replaced: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def reason(self) -> str:
+        """Why it is dropped: the first rule that it breaks; '' when it is kept."""
+        return self.broken[0] if self.broken else ""
 
 
 class Examiner:
@@ -47,21 +52,21 @@ class Examiner:
         text = document["text"] or ""
         reason = self._rights(document) or self._address(document)
         if reason:
-            return Examined(reason, text, {})
+            return Examined([reason], text, {})
         rules = [rule for found in self._rule_sets(document) for rule in found.rules]
         chunks = self._chunks(text)
         found = self._signals(document, text, chunks, rules)
-        broken = next((rule for rule in rules if rule.spares is None and rule.drops(found)), None)
+        broken = [rule.name for rule in rules if rule.spares is None and rule.drops(found)]
         if broken:
-            return Examined(broken.name, text, found)
+            return Examined(broken, text, found)
         kept, reasons = self._cut(document, chunks, [rule for rule in rules if rule.spares is not None])
         if not kept:
-            return Examined(reasons[0], text, found, len(reasons))
+            return Examined(list(dict.fromkeys(reasons)), text, found, len(reasons))
         text = "".join(kept)
         if document["category"] not in self._recipe.web:
-            return Examined("", text, found, len(reasons))
+            return Examined([], text, found, len(reasons))
         clean, counts = replaced(text)
-        return Examined("", clean, found, len(reasons), counts)
+        return Examined([], clean, found, len(reasons), counts)
 
     def _rights(self, document: Document) -> str:
         kind = rights(document["licence"])

@@ -6,9 +6,11 @@ Any other folder of documents gets the recipe `folder`, with the folder in the p
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lucie.corpus.licences import Rights
@@ -49,15 +51,28 @@ class Hub(Strict):
     files: list[str] = ["data/**/*.parquet"]
 
 
+class Estimate(Strict):
+    """What a plan assumes of a corpus that is not here."""
+
+    bytes_per_character: float
+    packed: float = Field(description="size of the files by size of the text")
+    shard_bytes: int
+    bytes_per_core_second: int = Field(description="of text, through all steps")
+    measured: str = Field(description="where these numbers come from")
+
+
 class Recipe(Strict):
     """How a corpus is read and cleaned."""
 
     name: str
+    argument: str = Field(default="", exclude=True, description="what it was asked for by")
+    settings: list[str] = Field(default=[], exclude=True, description="what was changed, as NAME=VALUE")
     says: str
     folder: str = Field(description="where the files of documents are, relative to the repository")
-    pins: str = Field(default="", description="the sha256 of each file, where they are fetched: CSV of file, sha256")
+    pins: str = Field(default="", description="the sha256 of each file, where they are fetched: CSV of subset, sha256")
     planted: str = Field(default="", description="known faults, which rules are measured on")
     hub: Hub | None = None
+    estimate: Estimate | None = None
     columns: dict[str, str] = Field(default={}, description="our columns from theirs: language: meta.lang")
     on_bad_input: OnBadInput = OnBadInput.REFUSE
     on_duplicate_ids: Literal["refuse", "skip", "keep"] = "refuse"
@@ -70,33 +85,40 @@ class Recipe(Strict):
     reference_year: int = Field(default=2024, description="authors' years since death are counted to this one")
 
     @classmethod
-    def load(cls, project: Project, name: str) -> Recipe:
-        """The recipe of a corpus by its name, or the recipe for any folder, by the folder's path."""
+    def load(cls, project: Project, name: str, settings: Sequence[str] = ()) -> Recipe:
+        """The recipe of a corpus by its name, or the recipe for any folder, by the folder's path.
+
+        ``settings`` change it: NAME=VALUE, the value as in YAML, the name with a dot for an inner one
+        (`columns.language=meta.lang`). Raises UsageError for what there is not or cannot be.
+        """
         folder = project.root / "config" / "corpora"
         path = folder / f"{name}.yaml"
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
-        if not path.is_file():
-            if not Path(name).is_dir():
-                raise unknown("corpus or folder", name, [other for other in known if other != ANY_FOLDER])
-            return cls.load(project, ANY_FOLDER).model_copy(update={"folder": str(Path(name).resolve())})
+        content: dict[str, Any] = {"name": name, "argument": name, "settings": list(settings)}
+        if path.is_file():
+            content |= read_yaml(path)
+        elif Path(name).is_dir():
+            content |= {**read_yaml(folder / f"{ANY_FOLDER}.yaml"), "name": ANY_FOLDER}
+            content |= {"folder": str(Path(name).resolve()), "argument": str(Path(name).resolve())}
+        else:
+            known = [other.stem for other in folder.glob("*.yaml") if other.stem != ANY_FOLDER]
+            raise unknown("corpus or folder", name, known)
+        for setting in settings:
+            _set(content, setting)
         try:
-            return cls.model_validate({"name": name, **read_yaml(path)})
-        except (ValidationError, TypeError) as error:
-            raise UsageError(f"{path} is not a recipe for a corpus: {error}") from error
-
-    def changed(self, changes: dict[str, Any]) -> Recipe:
-        """The recipe with other settings. Raises UsageError for a setting that cannot be so."""
-        columns = {**self.columns, **changes.get("columns", {})}
-        try:
-            return Recipe.model_validate({**self.model_dump(), **changes, "columns": columns})
+            return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
-            raise UsageError(f"{first['loc'][0]}: '{first['input']}' will not do: {first['msg']}.") from error
+            where = ".".join(map(str, first["loc"]))
+            raise UsageError(f"Corpus '{name}': {where}: {first['msg']}.") from error
 
     @property
     def name_of_work(self) -> str:
         """What its working folder is called: the corpus, or the folder that was named instead."""
         return Path(self.folder).name if self.name == ANY_FOLDER else self.name
+
+    def work(self, project: Project) -> Path:
+        """Where it is cleaned, unless another folder is named."""
+        return project.build / "corpora" / self.name_of_work
 
     def path(self, project: Project) -> Path:
         """The folder of its documents."""
@@ -115,7 +137,7 @@ class Recipe(Strict):
 
     def _check_pins(self, project: Project, found: Folder) -> None:
         with (project.root / self.pins).open(encoding="utf-8", newline="") as file:
-            pinned = {row["file"]: row["sha256"] for row in csv.DictReader(file)}
+            pinned = {f"{row['subset']}/{row['subset']}.jsonl": row["sha256"] for row in csv.DictReader(file)}
         there = {shard.name: shard.path for shard in found.shards()}
         for name in sorted(pinned.keys() | there.keys()):
             if name not in there or name not in pinned or sha256(there[name]) != pinned[name]:
@@ -131,3 +153,16 @@ class Recipe(Strict):
     def list_files(self, project: Project) -> list[Path]:
         """The files that its rules look things up in."""
         return [project.root / name for name in (self.lists.words, self.lists.domains, self.lists.robots) if name]
+
+
+def _set(content: dict[str, Any], setting: str) -> None:
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise UsageError(f"'--set {setting}' is not NAME=VALUE.")
+    *outer, last = name.split(".")
+    for part in outer:
+        content = content.setdefault(part, {})
+    try:
+        content[last] = yaml.safe_load(value)
+    except (yaml.YAMLError, TypeError) as error:
+        raise UsageError(f"'--set {setting}' cannot be read: {error}") from error

@@ -76,7 +76,7 @@ class Folder:
     def shards(self) -> list[Shard]:
         if not self.path.is_dir():
             raise UsageError(f"There is no folder {self.path}.")
-        files = sorted(path for path in self.path.rglob("*") if path.is_file() and is_documents(path))
+        files = sorted(path for path in self.path.rglob("*") if path.is_file() and is_documents(path, self.path))
         if not files:
             raise UsageError(f"{self.path} holds no file of documents. Those are named *{', *'.join(SUFFIXES)}.")
         return [Shard(path.relative_to(self.path).as_posix(), path, path.stat().st_size) for path in files]
@@ -115,7 +115,7 @@ class Folder:
             for problem in problems:
                 raise UsageError(
                     f"{replace(problem, file=str(shard.path))}. Mend it, or let such lines and files be counted, "
-                    "listed and left out with: --on-bad-input skip"
+                    "listed and left out with: --set on_bad_input=skip"
                 )
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock
 
 from lucie.corpus.clean import STEPS, Cleaning
 from lucie.corpus.recipe import Recipe
-from lucie.errors import StageError, UsageError, unknown
+from lucie.errors import StageError, UsageError
 from lucie.files import write_json
 from lucie.project import Project
 
@@ -89,22 +88,6 @@ def _done(cleaning: Cleaning, step: str, task: int) -> Done:
     return Done(step, task, cleaning.shards[task].bytes if step in ("filter", "write") else 0)
 
 
-def one_task(project: Project, recipe: Recipe, folder: Path, step: str, task: int) -> None:
-    """Do one task in a folder that other tasks share. Raises UsageError for a task that there is not, or not yet."""
-    cleaning = Cleaning(project, recipe, folder)
-    if step not in STEPS:
-        raise unknown("step", step, STEPS)
-    if not 0 <= task < cleaning.tasks(step):
-        raise UsageError(f"Step '{step}' has tasks 0 to {cleaning.tasks(step) - 1}; there is no task {task}.")
-    for earlier in STEPS[: STEPS.index(step)]:
-        if pending := cleaning.pending(earlier):
-            raise UsageError(f"Step '{step}' needs step '{earlier}', of which task {pending[0]} is not done.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
-        cleaning.claim_folder()
-    cleaning.run(step, task)
-
-
 def summed_up(cleaning: Cleaning) -> dict[str, Any]:
     """Documents in, kept and dropped by reason, in all and by shard. Raises StageError where they do not add up."""
     shards = cleaning.reports("write")
@@ -130,17 +113,21 @@ def kept(folder: Path) -> Iterator[Path]:
 
 
 def decisions(cleaning: Cleaning) -> pl.DataFrame:
-    """What became of each document that could be read: source, id, language, category, reason ('' when kept)."""
-    columns = ["source", "id", "language", "category"]
-    copies = pl.read_parquet(cleaning.folder / "duplicates" / "copies.parquet").select("shard", "row", copy="reason")
+    """What became of each document that could be read.
+
+    Columns: source, id, language, category; reason (the rule that dropped it, '' when it is kept), broken (every rule
+    that it breaks), twin (the document that it is a copy of).
+    """
+    named = ["source", "id", "language", "category"]
+    copies = pl.read_parquet(cleaning.folder / "duplicates" / "copies.parquet").rename({"reason": "copy"})
     frames = []
     for task in range(cleaning.tasks("filter")):
         step = cleaning.folder / "filter"
-        kept = pl.read_parquet(step / f"{task:05d}.kept.parquet", columns=columns)
-        kept = kept.with_row_index("row").with_columns(
-            shard=pl.lit(task, pl.Int64()), row=pl.col("row").cast(pl.Int64())
-        )
-        kept = kept.join(copies, on=["shard", "row"], how="left", maintain_order="left")
-        frames.append(kept.select(*columns, pl.col("copy").fill_null("").alias("reason")))
-        frames.append(pl.read_parquet(step / f"{task:05d}.dropped.parquet").select(*columns, "reason"))
+        kept = pl.read_parquet(step / f"{task:05d}.kept.parquet", columns=named)
+        place = {"shard": pl.lit(task, pl.Int64()), "row": pl.int_range(pl.len(), dtype=pl.Int64())}
+        kept = kept.with_columns(**place).join(copies, on=["shard", "row"], how="left", maintain_order="left")
+        reason = pl.col("copy").fill_null("").alias("reason")
+        frames.append(kept.select(*named, reason, pl.concat_list("copy").list.drop_nulls().alias("broken"), "twin"))
+        dropped = pl.read_parquet(step / f"{task:05d}.dropped.parquet")
+        frames.append(dropped.select(*named, "reason", "broken", pl.lit(None, pl.String()).alias("twin")))
     return pl.concat(frames)

@@ -1,0 +1,1 @@
+"""The cluster: what a site allows, and jobs on it."""
