@@ -57,6 +57,7 @@ def reproduce(
 ) -> None:
     """Rerun what is out of date into build/, judge it, and compare it with results/."""
     from lucie import engine
+    from lucie.machine import cores
     from lucie.stages import get_tier, load_tiers
     from lucie.terminal import line, out, show_counts, show_report
     from lucie.verify import judge_again
@@ -73,7 +74,7 @@ def reproduce(
         if dry_run:
             out.print("nothing to run" if not stale else f"{len(stale)} stages would run")
             continue
-        engine.execute(project, chosen.name, stale, jobs or engine.cores(), _show_progress)
+        engine.execute(project, chosen.name, stale, jobs or cores(), _show_progress)
         report = judge_again(project, chosen.name)
         (show_report if stale else show_counts)(report)
         _say_whether_as_published(project, chosen.name)
@@ -209,15 +210,15 @@ def corpus_count(
     as_json: JsonOption = False,
 ) -> None:
     """Count documents, words, characters and bytes."""
-    from lucie import engine
     from lucie.corpus.recipe import Recipe
     from lucie.corpus.show import counting, show_counts
     from lucie.corpus.statistics import count
+    from lucie.machine import cores
 
     project = Project.find()
     source = Recipe.load(project, name, settings).source(project)
     with counting(sum(shard.bytes for shard in source.shards())) as progress:
-        found = count(source, jobs or engine.cores(), progress)
+        found = count(source, jobs or cores(), progress)
     if as_json:
         print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:
@@ -234,12 +235,12 @@ def corpus_build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the plan")] = False,
 ) -> None:
     """Filter and deduplicate a corpus; a rerun goes on where the last one stopped."""
-    from lucie import engine
     from lucie.corpus.plan import plan
     from lucie.corpus.recipe import Recipe
     from lucie.corpus.show import cleaning_bars, show_cleaned
     from lucie.corpus.work import clean
     from lucie.hpc.sites import Site
+    from lucie.machine import cores
     from lucie.terminal import line
 
     project = Project.find()
@@ -249,7 +250,7 @@ def corpus_build(
             line(what, text)
         return
     with cleaning_bars(recipe.source(project).shards()) as watch:
-        cleaning, report = clean(project, recipe, into or recipe.work(project), jobs or engine.cores(), watch)
+        cleaning, report = clean(project, recipe, into or recipe.work(project), jobs or cores(), watch)
     show_cleaned(cleaning, report)
 
 

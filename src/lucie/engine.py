@@ -71,11 +71,6 @@ def _in_order(stages: Stages, tier: str) -> list[Stage]:
     return list(ordered.values())
 
 
-def cores() -> int:
-    """The CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def execute(project: Project, tier: str, stale: list[Stale], jobs: int, watch: Callable[[Progress], None]) -> None:
     """Run the stages through Snakemake, ``jobs`` at a time.
 

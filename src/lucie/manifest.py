@@ -103,7 +103,7 @@ def ingredients(project: Project, stage: Stage, tier: str, overrides: dict[str, 
         raise UsageError(f"Stage '{stage.id}' names the notebook {notebook}, which is missing.")
     inputs = [file for name in run.reads for file in input_files(project, tier, name)]
     cells = notebooks.read(notebook, tier)
-    modules = modules_of(notebooks.source(cells), project.root / "src" / "lucie")
+    modules = modules_of(notebooks.code(cells), project.root / "src" / "lucie")
     return Ingredients(
         notebook={project.relative(notebook): notebooks.digest(cells)},
         code={project.relative(path): sha256(path) for path in modules.values()},

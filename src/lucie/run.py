@@ -62,7 +62,8 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
 
     from lucie.kernel import SocketKernelManager, runtime_folder
 
-    notebook = notebooks.read(project.notebooks / stage.notebook, made_from.parameters["tier"])
+    cells = notebooks.read(project.notebooks / stage.notebook, made_from.parameters["tier"])
+    notebook = nbformat.from_dict(cells)
     known = papermill.inspect_notebook(notebook)
     for name in made_from.parameters:
         if name not in known:
@@ -177,7 +178,7 @@ def _refuse_other_reads(project: Project, stage: Stage, made_from: Ingredients, 
     allowed += [work_folder(project, tier) / name for name in outputs["products"]]
     within = tuple(f"{project.relative(folder)}/" for folder in allowed)
     for path in outputs["reads"]:
-        if path in made_from.inputs or path.startswith(within):
+        if path in made_from.inputs or f"{path}/".startswith(within):
             continue
         if path.startswith("data/records/published/"):
             raise StageError(

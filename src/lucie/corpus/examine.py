@@ -55,11 +55,12 @@ class Examiner:
             return Examined([reason], text, {})
         rules = [rule for found in self._rule_sets(document) for rule in found.rules]
         chunks = self._chunks(text)
-        found = self._signals(document, text, chunks, rules)
+        of_chunks = self._signals_of_chunks(document, chunks, {name for rule in rules for name in rule.signals})
+        found = self._signals(document, text, of_chunks)
         broken = [rule.name for rule in rules if rule.spares is None and rule.drops(found)]
         if broken:
             return Examined(broken, text, found)
-        kept, reasons = self._cut(document, chunks, [rule for rule in rules if rule.spares is not None])
+        kept, reasons = _cut(chunks, of_chunks, [rule for rule in rules if rule.spares is not None])
         if not kept:
             return Examined(list(dict.fromkeys(reasons)), text, found, len(reasons))
         text = "".join(kept)
@@ -85,49 +86,30 @@ class Examiner:
             return "robots unknown" if allowed is None else "" if allowed else "robots forbid"
         return ""
 
-    def _signals(self, document: Document, text: str, chunks: list[str], rules: list[Rule]) -> dict[str, float]:
+    def _signals_of_chunks(self, document: Document, chunks: list[str], wanted: set[str]) -> list[dict[str, float]]:
+        """Perplexity and language score of each chunk, where a rule asks for them."""
+        spoken = document["language"] or ""
+        models = self._models.get(spoken) if any(name.startswith("perplexity") for name in wanted) else None
+        found: list[dict[str, float]] = []
+        for chunk in chunks:
+            scores: dict[str, float] = {}
+            if models:  # the model of the other half of the corpus
+                scores["perplexity"] = models[1 - half_of(str(document["id"]))].perplexity(chunk)
+            if "language_score" in wanted and spoken in language.SINGLE:
+                scores["language_score"] = language.score_of(chunk, spoken)
+            found.append(scores)
+        return found
+
+    def _signals(self, document: Document, text: str, of_chunks: list[dict[str, float]]) -> dict[str, float]:
+        """The signals of the whole; what was scored in chunks, by mean and median."""
         found = signals(text, self._listed_words)
-        wanted = {name for rule in rules if rule.spares is None for name in rule.signals}
-        if "language_score" in wanted and document["language"] in language.SINGLE:
-            found["language_score"] = language.score_of(text, str(document["language"]))
-        if any(name.startswith("perplexity") for name in wanted):
-            scores = [score for chunk in chunks if (score := self._perplexity(document, chunk)) is not None]
-            if scores:
-                whole = scores[0] if len(chunks) == 1 else self._perplexity(document, text)
-                found |= {"perplexity_mean": fmean(scores), "perplexity_median": median(scores)}
-                found["perplexity"] = whole if whole is not None else fmean(scores)
+        for name in of_chunks[0]:
+            scores = [chunk[name] for chunk in of_chunks]
+            found |= {name: fmean(scores), f"{name}_mean": fmean(scores), f"{name}_median": median(scores)}
         year = _year_of_death(document["extra"])
         if year is not None:
             found["years_since_death"] = float(self._recipe.reference_year - year)
         return found
-
-    def _cut(self, document: Document, chunks: list[str], rules: list[Rule]) -> tuple[list[str], list[str]]:
-        """The chunks that break no rule, and why the others were cut."""
-        kept: list[str] = []
-        reasons: list[str] = []
-        for number, chunk in enumerate(chunks):
-            held_to = [rule for rule in rules if number >= (rule.spares or 0)]
-            reason = self._why_cut(document, chunk, held_to)
-            (reasons if reason else kept).append(reason or chunk)
-        return kept, reasons
-
-    def _why_cut(self, document: Document, chunk: str, rules: list[Rule]) -> str:
-        found: dict[str, float] = {}
-        for rule in rules:
-            name = rule.signals[0]
-            if name == "language_score" and document["language"] in language.SINGLE:
-                found[name] = language.score_of(chunk, str(document["language"]))
-            elif name == "perplexity":
-                score = self._perplexity(document, chunk)
-                found |= {} if score is None else {name: score}
-            if rule.drops(found):
-                return rule.name
-        return ""
-
-    def _perplexity(self, document: Document, text: str) -> float | None:
-        """By the model of the other half of the corpus; None where there is none for the language."""
-        models = self._models.get(document["language"] or "")
-        return models[1 - half_of(str(document["id"]))].perplexity(text) if models else None
 
     def _chunks(self, text: str) -> list[str]:
         return [text[at : at + self._chunk] for at in range(0, len(text), self._chunk)] or [""]
@@ -163,6 +145,20 @@ class Examiner:
             return []
         lines = (self._project.root / name).read_text(encoding="utf-8").splitlines()
         return [line.strip().lower() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _cut(chunks: list[str], of_chunks: list[dict[str, float]], rules: list[Rule]) -> tuple[list[str], list[str]]:
+    """The chunks that break no rule, and why the others are cut."""
+    kept: list[str] = []
+    reasons: list[str] = []
+    for number, (chunk, scores) in enumerate(zip(chunks, of_chunks, strict=True)):
+        broken = (rule.name for rule in rules if number >= (rule.spares or 0) and rule.drops(scores))
+        reason = next(broken, None)
+        if reason:
+            reasons.append(reason)
+        else:
+            kept.append(chunk)
+    return kept, reasons
 
 
 def _for_language(name: str, spoken: str) -> str:

@@ -57,7 +57,10 @@ def rules(decisions: pl.DataFrame, planted: pl.DataFrame) -> pl.DataFrame:
     """
     joined = _joined(decisions, planted)
     rows = []
-    for names, kinds in _families().items():
+    families = _families()
+    expected = {name for names in families for name in names}
+    met = joined.explode("broken")["broken"].drop_nulls().unique(maintain_order=True)
+    for names, kinds in {**families, **{(name,): [] for name in sorted(met) if name not in expected}}.items():
         caught = joined.filter(pl.col("broken").list.set_intersection(list(names)).list.len() > 0)
         meant = joined.filter(pl.col("kind").is_in(kinds))
         found = _found(caught, meant, joined, kinds)
@@ -134,7 +137,7 @@ def _families() -> dict[tuple[str, ...], list[str]]:
 
 def _found(caught: pl.DataFrame, meant: pl.DataFrame, joined: pl.DataFrame, kinds: list[str]) -> int:
     """Of a pair of copies either may be dropped: the first in the order of the corpus is kept."""
-    if kinds[0] not in COPIES:
+    if not set(kinds) & set(COPIES):
         return caught.filter(pl.col("kind").is_in(kinds)).height
     names = set(caught["name"])
     return sum(name in names or twin in names for name, twin in meant.select("name", "detail").iter_rows())

@@ -65,7 +65,8 @@ class BlockList:
         from tldextract import TLDExtract
 
         found = URLFilter(extra_domains=self._domains, use_integrated_lists=self._integrated)
-        found.tldextractor = TLDExtract(suffix_list_urls=())  # the list it ships: no network
+        # The suffixes that it ships, no network and no cache; invented sites end in .example, which is no suffix there.
+        found.tldextractor = TLDExtract(suffix_list_urls=(), cache_dir=None, extra_suffixes=("example",))
         return found
 
 
