@@ -74,6 +74,7 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
         STAMP_VARIABLE: stamp(project, stage, made_from),
         "LUCIE_ROOT": str(project.root),
         "PYTHONHASHSEED": "0",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's wish for widgets, with a path of this machine
         "SOURCE_DATE_EPOCH": "0",
         "MPLCONFIGDIR": str(project.build / ".cache" / "matplotlib"),
     }

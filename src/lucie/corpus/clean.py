@@ -27,7 +27,7 @@ from lucie.corpus import duplicates
 from lucie.corpus.documents import COLUMNS, SCHEMA, TEXT
 from lucie.corpus.examine import Examined, Examiner
 from lucie.corpus.language import SINGLE
-from lucie.corpus.perplexity import HALVES, CharacterModel, Scale, half_of
+from lucie.corpus.perplexity import HALVES, CharacterModel, Scale, half_of, scales_of
 from lucie.corpus.recipe import Recipe
 from lucie.corpus.shards import ShardWriter, read_frames, write_frame
 from lucie.corpus.sources import Folder, Shard
@@ -91,8 +91,9 @@ class Cleaning:
 
     @cached_property
     def key(self) -> str:
-        """What the work is made from: the recipe, and the content of every file it reads."""
-        files = [*self.recipe.list_files(self.project), *(shard.path for shard in self.shards)]
+        """What the work is made from: the recipe, this package's code, and the content of every file it reads."""
+        code = sorted(Path(__file__).parent.glob("*.py"))
+        files = [*code, *self.recipe.list_files(self.project), *(shard.path for shard in self.shards)]
         return sha256_of([self.recipe.model_dump(mode="json"), [sha256(path) for path in files]])
 
     def claim_folder(self) -> None:
@@ -102,8 +103,8 @@ class Cleaning:
             held = json.loads(path.read_text("utf-8"))
             if held["key"] != self.key:
                 raise UsageError(
-                    f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or from other files. "
-                    "Remove it, or give another folder with --into."
+                    f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or code, or from other "
+                    "files. Remove it, or give another folder with --into."
                 )
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise UsageError(f"{self.folder} is not empty, and was not made by lucie. Give another folder with --into.")
@@ -121,7 +122,7 @@ class Cleaning:
                 model.save(self._model_path(language, half))
                 for category, texts in _by_category(halves[1 - half]).items():
                     scores.setdefault(category, []).extend(model.perplexity(text) for text in texts[:SAMPLED])
-            scales[language] = {category: vars(Scale.of(found)) for category, found in scores.items()}
+            scales[language] = {category: vars(scale) for category, scale in scales_of(scores).items()}
         return {"languages": sorted(scales), "scales": scales}
 
     def filter_shard(self, task: int) -> dict[str, Any]:
@@ -235,7 +236,8 @@ class Cleaning:
         for shard in self.shards:
             for batch in self.source.read(shard, ("id", TEXT, "language", "source", "category")):
                 for row in batch.documents.iter_rows(named=True):
-                    half, language = half_of(row["id"]), row["language"]
+                    language = row["language"]
+                    half = half_of(row[TEXT]) if language in SINGLE else 0
                     if language in SINGLE and sizes[language, half] < limit:
                         entry = Reference(row["category"] or "", row[TEXT])
                         found.setdefault(language, [[] for _ in range(HALVES)])[half].append(entry)

@@ -90,11 +90,12 @@ class Examiner:
         """Perplexity and language score of each chunk, where a rule asks for them."""
         spoken = document["language"] or ""
         models = self._models.get(spoken) if any(name.startswith("perplexity") for name in wanted) else None
+        half = half_of(document["text"] or "") if models else 0
         found: list[dict[str, float]] = []
         for chunk in chunks:
             scores: dict[str, float] = {}
             if models:  # the model of the other half of the corpus
-                scores["perplexity"] = models[1 - half_of(str(document["id"]))].perplexity(chunk)
+                scores["perplexity"] = models[1 - half].perplexity(chunk)
             if "language_score" in wanted and spoken in language.SINGLE:
                 scores["language_score"] = language.score_of(chunk, spoken)
             found.append(scores)

@@ -11,22 +11,33 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lucie.corpus.signals import normalised
+
 ORDER = 5
 ALPHABET = 254  # characters that have a number of their own; 0 stands between texts, 255 for any other
 OTHER = 255
 HALVES = 2
+RUN = 5  # words
+QUARTILES = 1.349  # the distance between the quartiles of a normal curve, in standard deviations
+LEAST_SPREAD = 0.01
 BLANKS, DIGITS = re.compile(r"\s+"), re.compile(r"\d")
 
 
-def half_of(name: str) -> int:
-    """The half of the corpus that a document is in, by its name."""
-    return zlib.crc32(name.encode()) % HALVES
+def half_of(text: str) -> int:
+    """The half of the corpus that a document is in, by its words, so that copies are in the same one.
+
+    It is decided by the run of words with the least hash: a copy with a few changes most likely shares it. A model
+    that had seen a document's copy would find nothing surprising in it.
+    """
+    words = normalised(text).split()
+    runs = (" ".join(words[at : at + RUN]) for at in range(max(1, len(words) - RUN + 1)))
+    return zlib.adler32(min(runs, key=lambda run: zlib.crc32(run.encode())).encode()) % HALVES
 
 
 def prepared(text: str) -> str:
@@ -102,19 +113,27 @@ _PARTS = ("grams", "counts", "contexts", "context_counts", "context_kinds")
 class Scale:
     """The usual perplexity of one kind of documents (a language and category): centre and spread of its logarithm."""
 
-    mean: float
+    centre: float
     spread: float
-
-    @classmethod
-    def of(cls, perplexities: Iterable[float]) -> Scale:
-        """From the middle half, so that the garbled ones that are looked for do not widen it."""
-        logs = np.log(np.array(list(perplexities) or [1.0]))
-        low, middle, high = np.percentile(logs, [25, 50, 75])
-        return cls(float(middle), float(max(high - low, 0.01) / 1.349))  # the quartiles of a normal curve
 
     def bounds(self, spreads: float) -> tuple[float, float]:
         """The perplexities so many spreads below and above the usual one."""
-        return float(np.exp(self.mean - spreads * self.spread)), float(np.exp(self.mean + spreads * self.spread))
+        low, high = self.centre - spreads * self.spread, self.centre + spreads * self.spread
+        return float(np.exp(low)), float(np.exp(high))
+
+
+def scales_of(perplexities: Mapping[str, Iterable[float]]) -> dict[str, Scale]:
+    """The scale of each category of a language: its own centre, and a spread that all have in common.
+
+    Few documents tell a centre but not a spread. Median and quartiles are taken, so that the garbled documents that
+    are looked for move neither.
+    """
+    logs = {category: np.log(np.array(list(found))) for category, found in perplexities.items()}
+    centres = {category: float(np.median(found)) for category, found in logs.items()}
+    around = np.concatenate([found - centres[category] for category, found in logs.items()])
+    low, high = np.percentile(around, [25, 75])
+    spread = max(float(high - low), LEAST_SPREAD) / QUARTILES
+    return {category: Scale(centre, spread) for category, centre in centres.items()}
 
 
 def _points(text: str) -> np.ndarray:

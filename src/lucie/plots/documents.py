@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from matplotlib.ticker import ScalarFormatter
 
 from lucie.plots.style import COLOURS, GREY, Figure, new_figure
 
 LANGUAGES = ("fr", "en", "de", "es", "it")
-BARS = 18  # rules shown, at most
 
 
 def composition(counts: pl.DataFrame) -> Figure:
@@ -46,30 +46,32 @@ def _kind() -> pl.Expr:
 def reasons(table: pl.DataFrame, rules: pl.DataFrame) -> Figure:
     """Documents that break each rule: those planted for it, other planted ones, and those without a planted fault.
 
-    ``table`` has reason and breaking; ``rules`` has rule, found, others, wrong, and may be empty.
+    ``table`` has reason and breaking; ``rules`` has rule, found, others, wrong. Where ``rules`` is empty, nothing was
+    planted and only the first is drawn.
     """
-    known = {row["rule"]: row for row in rules.iter_rows(named=True)}
-    shown = [row for row in table.iter_rows(named=True) if row["breaking"]][:BARS][::-1]
-    figure = new_figure(height=max(1.6, 0.2 * len(shown) + 0.9))
+    series = {"breaking": ("documents", COLOURS[0])}
+    shown = table.select("reason", "breaking")
+    if rules.height:
+        shown = rules.select("rule", "found", "others", "wrong")
+        series = {
+            "found": ("planted for this rule", COLOURS[0]),
+            "others": ("planted for another rule", COLOURS[9]),
+            "wrong": ("without a planted fault", COLOURS[3]),
+        }
+    shown = shown.with_columns(total=pl.sum_horizontal(list(series))).filter(pl.col("total") > 0)
+    shown = shown.sort("total", maintain_order=True)
+    figure = new_figure(height=max(1.6, 0.19 * shown.height + 0.9))
     axes = figure.subplots()
-    names = [row["reason"] for row in shown]
-    parts = [known.get(row["reason"]) for row in shown]
-    plain = np.array([0 if part else row["breaking"] for part, row in zip(parts, shown, strict=True)])
-    left = np.zeros(len(shown))
-    series = [("found", "planted for this rule", COLOURS[0]), ("others", "planted for another rule", COLOURS[9])]
-    for name, label, colour in [*series, ("wrong", "without a planted fault", COLOURS[3])]:
-        widths = np.array([part[name] if part else 0 for part in parts])
-        if widths.any():
-            axes.barh(range(len(shown)), widths, left=left, color=colour, label=label)
+    places, left = range(shown.height), np.zeros(shown.height)
+    for column, (label, colour) in series.items():
+        widths = shown[column].to_numpy()
+        axes.barh(places, widths, left=left, color=colour, label=label)
         left += widths
-    if plain.any():
-        label = "family of repetition rules" if known else "documents"
-        axes.barh(range(len(shown)), plain, left=left, color="0.7", label=label)
-    axes.set_yticks(range(len(shown)), names)
+    axes.set_yticks(places, shown.to_series(0).to_list())
     axes.set_xlabel("Documents that break the rule")
     axes.grid(axis="x")
     axes.set_axisbelow(True)
-    if shown:
+    if rules.height:
         axes.legend(loc="lower right")
     return figure
 
@@ -100,6 +102,7 @@ def perplexities(scored: pl.DataFrame) -> Figure:
     axes.plot([], [], ".", color=GREY, label="document")
     if scored["planted"].any():
         axes.plot([], [], "x", color=COLOURS[3], label="planted as garbled")
-    axes.legend(loc="lower right")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.grid(axis="x")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
