@@ -20,17 +20,18 @@ find_python() {
     fail "no Python 3.11 or 3.12 was found (tried: ${PYTHON:-python3.11 python3.12 python3}). Install one, or name it: make ... PYTHON=/path/to/python3.11"
 }
 
-groups=$(for group in "$@"; do [ "$group" = base ] || echo "$group"; done | sort | paste -sd, -)
-wanted="$(cat requirements.lock pyproject.toml | cksum) $groups"
+# The stamp says which lock was installed, and which groups. Groups are added to those that are there.
+lock=$(cat requirements.lock pyproject.toml | cksum)
 stamp="$venv/.set-up"
-if [ -x "$venv/bin/lucie" ] && [ -f "$stamp" ]; then
-    have=$(cat "$stamp")
-    case "$have" in
-        "$wanted"*) exit 0 ;;
-    esac
-    # Groups are added to those that are there, as long as the lock is the same.
-    [ -n "$groups" ] || case "$have" in "$(cat requirements.lock pyproject.toml | cksum)"*) exit 0 ;; esac
+there=""
+if [ -x "$venv/bin/lucie" ] && [ -f "$stamp" ] && [ "$(head -n 1 "$stamp")" = "$lock" ]; then
+    there=$(tail -n +2 "$stamp")
 fi
+wanted=$(printf '%s\n' base "$@" $there | sort -u)
+if [ "$wanted" = "$(printf '%s\n' $there | sort -u)" ]; then
+    exit 0
+fi
+groups=$(echo "$wanted" | grep -v '^base$' | paste -sd, - || true)
 
 if [ ! -x "$venv/bin/python" ]; then
     python=$(find_python)
@@ -58,4 +59,4 @@ if [ "$(cat "$status")" != 0 ]; then
     fail "pip could not install the packages. Is there a network? The log is $log"
 fi
 rm -f "$status"
-echo "$wanted" > "$stamp"
+printf '%s\n' "$lock" $wanted > "$stamp"

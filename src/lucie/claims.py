@@ -140,6 +140,24 @@ class Contradiction(Strict):
         return [statement.record for statement in self.statements]
 
 
+class Committed(Strict):
+    """All values that a stage gives out, as the committed run of the same tier gave them."""
+
+    id: str
+    item: str
+    says: str
+    stage: str
+    tier: str
+    committed: Literal[True] = Field(description="judged by results/TIER, not by a published record")
+    tolerance: Tolerance
+    reason: str = Field(min_length=20)
+
+    @property
+    def records(self) -> list[str]:
+        """No record judges it."""
+        return []
+
+
 class Unjudged(Strict):
     """What is only repeated, or was not tried: there is nothing to compare."""
 
@@ -152,7 +170,7 @@ class Unjudged(Strict):
     tier: str = "record"
 
 
-Judged = Claim | Contradiction
+Judged = Claim | Contradiction | Committed
 
 
 def judged_in(project: Project, stage: str, tier: str) -> list[Judged]:
@@ -180,7 +198,9 @@ def load_all(project: Project) -> list[Judged | Unjudged]:
 
 def _parse(entry: Any, file: str) -> Judged | Unjudged:
     given = entry if isinstance(entry, dict) else {}
-    kind = Unjudged if "verdict" in given else Contradiction if "statements" in given else Claim
+    kinds: dict[str, type[Judged | Unjudged]]
+    kinds = {"verdict": Unjudged, "statements": Contradiction, "committed": Committed}
+    kind = next((kind for name, kind in kinds.items() if name in given), Claim)
     try:
         return kind.model_validate(entry)
     except ValidationError as error:

@@ -15,10 +15,17 @@ from rich.markup import escape
 from lucie.errors import Exit, LucieError, UsageError
 from lucie.project import Project
 
+
+def _need_corpus() -> None:
+    from lucie.groups import require
+
+    require(["corpus"])
+
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 records = typer.Typer(no_args_is_help=True, help="The published figures as our own tables.")
 fetch = typer.Typer(no_args_is_help=True, help="What needs the network; every download is pinned.")
-corpus = typer.Typer(no_args_is_help=True, help="Documents: counted, filtered, deduplicated.")
+corpus = typer.Typer(no_args_is_help=True, help="Documents: counted, filtered, deduplicated.", callback=_need_corpus)
 app.add_typer(records, name="records")
 app.add_typer(corpus, name="corpus")
 app.add_typer(fetch, name="fetch")
@@ -57,8 +64,9 @@ def reproduce(
 ) -> None:
     """Rerun what is out of date into build/, judge it, and compare it with results/."""
     from lucie import engine
+    from lucie.groups import require
     from lucie.machine import cores
-    from lucie.stages import get_tier, load_tiers
+    from lucie.stages import Stages, get_tier, load_tiers
     from lucie.terminal import line, out, show_counts, show_report
     from lucie.verify import judge_again
 
@@ -69,11 +77,15 @@ def reproduce(
         started = time.monotonic()
         stale = engine.plan(project, chosen.name)
         out.print(f"[bold]tier {chosen.name}[/]: {chosen.says}")
+        if not Stages.load(project).in_tier(chosen.name):
+            raise UsageError(f"No stage runs in tier '{chosen.name}' yet.")
         for entry in stale:
             line(entry.stage.id, entry.reason, "dim")
         if dry_run:
             out.print("nothing to run" if not stale else f"{len(stale)} stages would run")
             continue
+        if stale:
+            require(chosen.groups)
         engine.execute(project, chosen.name, stale, jobs or cores(), _show_progress)
         report = judge_again(project, chosen.name)
         (show_report if stale else show_counts)(report)

@@ -60,7 +60,9 @@ def coverage(project: Project) -> Coverage:
 def _targets(claim: Judged | Unjudged) -> list[Published]:
     if isinstance(claim, Claim):
         return [claim.published]
-    return [*claim.statements] if isinstance(claim, Contradiction) else claim.about
+    if isinstance(claim, Contradiction):
+        return [*claim.statements]
+    return claim.about if isinstance(claim, Unjudged) else []
 
 
 def _count_cells(project: Project, name: str, column: str, targets: list[Published], found: Coverage) -> None:

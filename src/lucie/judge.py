@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from lucie import contradiction
-from lucie.claims import Claim, Contradiction, Judged, Ours, Published, Tolerance, Unjudged, published_cells
+from lucie import committed, contradiction
+from lucie.claims import Claim, Committed, Contradiction, Judged, Ours, Published, Tolerance, Unjudged, published_cells
 from lucie.errors import MismatchError
 from lucie.manifest import Manifest, load_values
 from lucie.project import Project
@@ -39,11 +39,19 @@ class Judge:
             return Verdict(claim.id, claim.item, claim.says, claim.verdict, claim.reason)
         if isinstance(claim, Contradiction):
             return self._contradiction(claim)
+        if isinstance(claim, Committed):
+            return self._rerun(claim)
         published = self._published(claim.published)
         cells = list(self._compare(claim, published, claim.ours, claim.tolerance))
         if claim.explanation and any(cell.verdict == DIFFERS for cell in cells):
             cells = self._explain(claim, published, cells)
         return self._sum_up(claim, cells)
+
+    def _rerun(self, claim: Committed) -> Verdict:
+        published = self._project.results in self._folder.parents
+        ours = None if published else self._values
+        held = self._values if published else load_values(self._project.results / claim.tier)
+        return committed.verdict(claim, held, ours)
 
     def _contradiction(self, claim: Contradiction) -> Verdict:
         said = [
@@ -82,7 +90,7 @@ class Judge:
                 raise MismatchError(f"Claim '{claim.id}': {ours.name} has no row for the published cell {name}.")
             yield compare(name, str(row["published"]), str(row["ours"]), claim.published.scale, tolerance)
 
-    def _ours(self, claim: Judged, ours: Ours, key: list[str]) -> pl.DataFrame:
+    def _ours(self, claim: Claim | Contradiction, ours: Ours, key: list[str]) -> pl.DataFrame:
         if ours.value is not None:
             if ours.value not in self._values:
                 raise self._missing(claim, f"value '{ours.value}'")
@@ -96,7 +104,7 @@ class Judge:
             raise self._missing(claim, f"column '{missing[0]}' of table '{ours.table}'")
         return table.select(*key, pl.col(str(ours.column)).alias("ours"))
 
-    def _missing(self, claim: Judged, what: str) -> MismatchError:
+    def _missing(self, claim: Claim | Contradiction, what: str) -> MismatchError:
         tier = f"Rerun it with: lucie run {claim.stage} --tier {claim.tier}"
         place = self._project.relative(self._folder)
         return MismatchError(f"Claim '{claim.id}' needs {what} of stage '{claim.stage}', which {place} lacks. {tier}")

@@ -86,12 +86,13 @@ def publish(project: Project, tier: str) -> None:
     for name in [*_all_outputs(manifest), "values.json"]:
         (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, fresh / name)
-    report = judge(project, source, tier)
-    if report.mismatches:
-        raise MismatchError("\n".join(report.mismatches))
-    write_json(fresh / "verdicts.json", report.verdicts_json())
     manifest.folder, manifest.judged = fresh, judged_files(project)
     manifest.save()
+    report = judge(project, fresh, tier)
+    if report.mismatches:
+        shutil.rmtree(fresh)
+        raise MismatchError("\n".join(report.mismatches))
+    write_json(fresh / "verdicts.json", report.verdicts_json())
     if target.exists():
         target.replace(old)
     fresh.replace(target)

@@ -17,6 +17,7 @@ from lucie import notebook as notebooks
 from lucie.claims import judged_in
 from lucie.errors import StageError, UsageError, unknown
 from lucie.files import sha256, sha256_of
+from lucie.groups import require
 from lucie.inputs import folders, work_folder
 from lucie.landing import land
 from lucie.manifest import Ingredients, StageManifest, container, ingredients
@@ -34,7 +35,7 @@ def run_stage(project: Project, stage: Stage, tier: str, overrides: dict[str, An
     read or leaves no results. Then build/<tier>/ is as it was, and the notebook as far as it came is in
     build/<tier>/failed/.
     """
-    get_tier(project, tier)
+    require(get_tier(project, tier).groups)
     made_from = ingredients(project, stage, tier, overrides)
     _refuse_judging_inputs(project, stage, tier)
     folder = project.build / tier

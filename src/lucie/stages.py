@@ -50,6 +50,7 @@ class Tier(BaseModel):
     name: str
     says: str
     by_default: bool = Field(default=False, description="part of a plain `lucie reproduce`")
+    groups: list[str] = Field(default=[], description="groups of packages that its stages need")
 
 
 class Stages:

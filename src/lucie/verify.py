@@ -15,6 +15,7 @@ from lucie.files import sha256, sha256_of, write_json
 from lucie.judge import Judge
 from lucie.manifest import Manifest, changed_parts, ingredients, load_values, wrong_outputs
 from lucie.project import Project
+from lucie.records import KINDS
 from lucie.records.build import index_problems
 from lucie.stages import Stages
 from lucie.tolerance import DIFFERS
@@ -73,7 +74,9 @@ def judge_again(project: Project, tier: str) -> Report:
     """The verdicts on what build/<tier>/ holds; those of the last time where nothing they depend on has changed."""
     folder = project.build / tier
     code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
-    key = sha256_of([sha256(folder / "manifest.json"), judged_files(project), input_files(project), code])
+    committed = project.results / tier / "values.json"
+    against = [judged_files(project), sha256(committed) if committed.is_file() else ""]
+    key = sha256_of([sha256(folder / "manifest.json"), against, code])
     kept = folder / ".verdicts.json"
     if kept.is_file():
         content = json.loads(kept.read_text(encoding="utf-8"))
@@ -82,11 +85,6 @@ def judge_again(project: Project, tier: str) -> Report:
     report = judge(project, folder, tier)
     write_json(kept, {"key": key, **report.verdicts_json(), "mismatches": report.mismatches})
     return report
-
-
-def input_files(project: Project) -> dict[str, str]:
-    """The sha256 of the input records, which a contradiction may cite."""
-    return _digests(project, (project.records / "input").glob("*.*"))
 
 
 def verify(project: Project, tier: str) -> Report:
@@ -115,7 +113,7 @@ def verify(project: Project, tier: str) -> Report:
 def judged_files(project: Project) -> dict[str, str]:
     """The sha256 of everything that verdicts are judged against: claims and records."""
     files = [*(project.paper / "claims").glob("*.yaml")]
-    files += [path for kind in ("published", "transcribed") for path in (project.records / kind).glob("*.*")]
+    files += [path for kind in KINDS for path in (project.records / kind).glob("*.*")]
     return _digests(project, files)
 
 

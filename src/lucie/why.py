@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lucie.claims import Contradiction, Unjudged, get_claim
+from lucie.claims import Committed, Contradiction, Unjudged, get_claim
 from lucie.errors import UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest
@@ -27,7 +27,12 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
         yield "reason", claim.reason
         return
     yield "tolerance", f"{verdict.tolerance or 'none'}. {claim.reason}"
-    yield "published", verdict.published
+    yield "committed" if isinstance(claim, Committed) else "published", verdict.published
+    if isinstance(claim, Committed):
+        yield from (
+            ("", f"{off['key']}: committed {off['published']}, ours {off['ours']}") for off in verdict.differing
+        )
+        return
     for said in claim.statements if isinstance(claim, Contradiction) else [claim.published]:
         yield "record", f"data/records/{said.record}.csv"
         yield from (("source", text) for text in _sources(project, said.record, said.where))

@@ -12,6 +12,7 @@ from typing import Any
 from lucie.errors import LucieError, StageError, UsageError
 from lucie.files import write_atomic
 from lucie.manifest import Manifest, load_values
+from lucie.notebook import RECORD
 from lucie.paper import tables, verdicts
 from lucie.paper.numbers import Numbers
 from lucie.project import Project
@@ -30,6 +31,8 @@ class NoTexError(LucieError):
 def build_report(project: Project, results: Path) -> Path:
     """Build build/report.pdf from the tiers' folders in ``results`` (build/ or results/); returns its path.
 
+    A tier that is only published is taken as it was published.
+
     Raises NoTexError where there is no TeX, UsageError for a number, table or figure that the results lack, and
     StageError with TeX's own words when it fails; a PDF from before is then left as it was.
     """
@@ -38,9 +41,10 @@ def build_report(project: Project, results: Path) -> Path:
             "There is no TeX here (latexmk, pdflatex), so the PDF was not built. On Debian: apt-get install "
             "texlive-latex-recommended latexmk lmodern; elsewhere install TeX Live. Then: lucie report"
         )
-    tiers = sorted(path.parent for path in results.glob("*/manifest.json"))
-    if not tiers:
+    found = {path.parent.name: path.parent for place in (project.results, results) for path in _manifests(place)}
+    if not found:
         raise UsageError(f"There are no results in {project.relative(results)}. Make some with: lucie reproduce")
+    tiers = [found[name] for name in sorted(found)]
     folder = project.build / "paper"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(project.paper, folder, ignore=shutil.ignore_patterns("claims"))
@@ -51,11 +55,15 @@ def build_report(project: Project, results: Path) -> Path:
     return target
 
 
+def _manifests(place: Path) -> list[Path]:
+    return sorted(place.glob("[!.]*/manifest.json"))
+
+
 def _generate(project: Project, tiers: list[Path], folder: Path) -> None:
     values: dict[str, dict[str, Any]] = {}
     judged: list[Verdict] = []
     for tier in tiers:
-        values |= load_values(tier)
+        values |= {f"{_prefix(tier)}{name}": value for name, value in load_values(tier).items()}
         report = judge(project, tier, tier.name)
         if report.mismatches:
             raise UsageError("\n".join(report.mismatches))
@@ -74,7 +82,12 @@ def _generate(project: Project, tiers: list[Path], folder: Path) -> None:
         write_atomic(folder / "generated" / f"{name}.tex", text)
     for tier in tiers:
         for figure in tier.glob("figures/*.pdf"):
-            shutil.copyfile(figure, folder / "generated" / figure.name)
+            shutil.copyfile(figure, folder / "generated" / f"{_prefix(tier)}{figure.name}".replace(":", "-"))
+
+
+def _prefix(tier: Path) -> str:
+    """What the text puts before the names of a tier's values: \\val{mini:corpus.again.documents}."""
+    return "" if tier.name == RECORD else f"{tier.name}:"
 
 
 def _facts(project: Project, tiers: list[Path]) -> dict[str, str]:
@@ -82,7 +95,7 @@ def _facts(project: Project, tiers: list[Path]) -> dict[str, str]:
     commits = {entry.commit for tier in tiers for entry in Manifest.load(tier).stages.values()}
     return {
         "commit": " ".join(sorted(commit[:12] for commit in commits)),
-        "tiers": ", ".join(tier.name for tier in tiers),
+        "tiers": ", ".join(tier.name + (" (as published)" if tier.parent == project.results else "") for tier in tiers),
     }
 
 
