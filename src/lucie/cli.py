@@ -375,7 +375,9 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _published_tiers(project: Project) -> list[str]:
-    names = [path.parent.name for path in sorted(project.results.glob("*/manifest.json"))]
+    from lucie.stages import load_tiers
+
+    names = [name for name in load_tiers(project) if (project.results / name / "manifest.json").is_file()]
     if not names:
         raise UsageError("There are no results in results/. Make some with: lucie reproduce")
     return names

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lucie.errors import UsageError, unknown
+from lucie.notebook import RECORD
 from lucie.project import MARKER, Project
 
 
@@ -86,7 +87,7 @@ class Stages:
 
 
 def load_tiers(project: Project) -> dict[str, Tier]:
-    """Every tier by name."""
+    """Every tier by name: `record`, then the others by name."""
     folder = project.root / "config" / "tiers"
     tiers = {}
     for path in sorted(folder.glob("*.yaml")):
@@ -94,7 +95,7 @@ def load_tiers(project: Project) -> dict[str, Tier]:
             tiers[path.stem] = Tier.model_validate({"name": path.stem, **read_yaml(path)})
         except (ValidationError, TypeError) as error:
             raise UsageError(f"{path} is not a tier: {error}") from error
-    return tiers
+    return dict(sorted(tiers.items(), key=lambda entry: entry[0] != RECORD))
 
 
 def get_tier(project: Project, name: str) -> Tier:

@@ -44,7 +44,7 @@ def build_report(project: Project, results: Path) -> Path:
     found = {path.parent.name: path.parent for place in (project.results, results) for path in _manifests(place)}
     if not found:
         raise UsageError(f"There are no results in {project.relative(results)}. Make some with: lucie reproduce")
-    tiers = [found[name] for name in sorted(found)]
+    tiers = [found[name] for name in sorted(found, key=lambda name: (name != RECORD, name))]
     folder = project.build / "paper"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(project.paper, folder, ignore=shutil.ignore_patterns("claims"))
