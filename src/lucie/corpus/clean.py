@@ -177,7 +177,7 @@ class Cleaning:
         copies = copies.with_columns(
             pl.col("twin").map_elements(kept.__getitem__, pl.String(), skip_nulls=True).alias("twin")
         )
-        write_frame(self.folder / "duplicates" / "copies.parquet", copies.sort("shard", "row"))
+        write_frame(self.folder / "duplicates" / "copies.parquet", copies.sort("shard", "row", maintain_order=True))
         return {"dropped": Counter(copies["reason"].to_list()), "ids_seen_before": same.height}
 
     def write_shard(self, task: int) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def later_copies(pairs: Path, clusters: Path, digests: pl.DataFrame) -> pl.DataF
         ]
     )
     first = both.unique("place", keep="first", maintain_order=True)
-    return first.sort("place").drop("place")
+    return first.sort("place", maintain_order=True).drop("place")
 
 
 def _clusters(pairs: Path, folder: Path) -> pl.DataFrame:
