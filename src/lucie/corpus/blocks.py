@@ -1,7 +1,7 @@
 """Reads a file of documents in blocks of bounded size: JSON lines, plain, gzip or zstd, and Parquet.
 
-Memory depends on the size of a block, not of the file. A line longer than LINE_LIMIT is passed over without being
-held, and named.
+Memory depends on the size of a block, not of the file. A line longer than LINE_LIMIT (at least a block) is passed over
+without being held, and named.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lucie.errors import UsageError
 BLOCK_BYTES = 8 << 20
 LINE_LIMIT = 64 << 20
 PARQUET_ROWS = 4096
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it; it is no part of the first line
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
 
@@ -64,7 +65,15 @@ def blocks(path: Path) -> Iterator[Block]:
     changes while it is read.
     """
     before = _stat(path)
-    yield from _parquet(path) if path.suffix == ".parquet" else _lines(path)
+    try:
+        yield from _parquet(path, before[0]) if path.suffix == ".parquet" else _lines(path)
+    except UnreadableError:
+        _check_unchanged(path, before)
+        raise
+    _check_unchanged(path, before)
+
+
+def _check_unchanged(path: Path, before: tuple[int, int]) -> None:
     if _stat(path) != before:
         raise UsageError(f"{path} changed while it was read. Let it be written to its end, then start again.")
 
@@ -81,31 +90,38 @@ def _stat(path: Path) -> tuple[int, int]:
 
 
 def _lines(path: Path) -> Iterator[Block]:
-    line, rest, too_long = 1, b"", False
+    line, rest, too_long = 1, bytearray(), False
     with _opened(path) as (stream, raw):
-        while True:
-            read = _read(path, stream)
-            cut = read.rfind(b"\n") + 1
+        read = _read(path, stream).removeprefix(BYTE_ORDER_MARK)
+        while read:
             if too_long:  # pass over the rest of that line
-                end = read.find(b"\n") + 1
-                if read and not end:
-                    continue
-                problem = Problem(path.name, line, f"the line is longer than {LINE_LIMIT >> 20} MiB")
-                too_long, line = False, line + 1
-                yield Block(path, line, b"", raw.tell(), (problem,))
-                read, cut = read[end:], max(0, cut - end)
-            if not read:
-                break
-            if not cut:
-                rest += read
-                if len(rest) > LINE_LIMIT:
-                    too_long, rest = True, b""
-                continue
-            content, rest = rest + read[:cut], read[cut:]
-            yield Block(path, line, content, raw.tell())
-            line += content.count(b"\n")
-        if rest:
-            yield Block(path, line, rest, raw.tell())
+                _, newline, read = read.partition(b"\n")
+                if newline:
+                    yield _passed_over(path, line, raw.tell())
+                    too_long, line = False, line + 1
+            cut = read.rfind(b"\n") + 1
+            content = b"".join((rest, memoryview(read)[:cut])) if cut else b""
+            if cut and content.find(b"\n") > LINE_LIMIT:
+                yield _passed_over(path, line, raw.tell())
+                line, content = line + 1, content.partition(b"\n")[2]
+            if content:
+                yield Block(path, line, content, raw.tell())
+                line += content.count(b"\n")
+            if cut:
+                rest.clear()
+            rest += memoryview(read)[cut:]
+            if len(rest) > LINE_LIMIT:
+                too_long, rest = True, bytearray()
+            read = _read(path, stream)
+        if too_long:
+            yield _passed_over(path, line, raw.tell())
+        elif rest:
+            yield Block(path, line, bytes(rest), raw.tell())
+
+
+def _passed_over(path: Path, line: int, end: int) -> Block:
+    problem = Problem(path.name, line, f"the line is longer than {LINE_LIMIT >> 20} MiB")
+    return Block(path, line, b"", end, (problem,))
 
 
 @contextmanager
@@ -133,17 +149,15 @@ def _read(path: Path, stream: Any) -> bytes:
     return content
 
 
-def _parquet(path: Path) -> Iterator[Block]:
+def _parquet(path: Path, size: int) -> Iterator[Block]:
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             row = 1
             for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-                done = path.stat().st_size * (row - 1 + batch.num_rows) // max(1, file.metadata.num_rows)
+                done = size * (row - 1 + batch.num_rows) // max(1, file.metadata.num_rows)
                 yield Block(path, row, batch, done)
                 row += batch.num_rows
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        if not path.exists():
-            _stat(path)
+    except (OSError, pyarrow.ArrowException) as error:
         raise UnreadableError(f"it is not a whole Parquet file ({str(error).splitlines()[0]})") from error

@@ -29,17 +29,19 @@ from lucie.corpus.examine import Examined, Examiner
 from lucie.corpus.language import SINGLE
 from lucie.corpus.perplexity import HALVES, CharacterModel, Scale, half_of, scales_of
 from lucie.corpus.recipe import Recipe
+from lucie.corpus.rules import THRESHOLDS
 from lucie.corpus.shards import ShardWriter, read_frames, write_frame
 from lucie.corpus.sources import Folder, Shard
 from lucie.errors import UsageError
 from lucie.files import sha256, sha256_of, write_json
 from lucie.project import Project
 
+WORK = "work.json"  # says what the work in a folder is made from
 STEPS = ("model", "filter", "compare", "duplicates", "write")
 PROBLEMS_LISTED = 1000  # of a shard; the rest is counted
 UNREADABLE = "unreadable"
 SAME_ID = "id seen before"
-SAMPLED = 200  # documents of a language and category, half and half at most, whose perplexities set its scale
+SAMPLED = 200  # documents at most of a language and category in each half, whose perplexities set its scale
 
 
 @dataclass(frozen=True)
@@ -92,22 +94,29 @@ class Cleaning:
     @cached_property
     def key(self) -> str:
         """What the work is made from: the recipe, this package's code, and the content of every file it reads."""
-        code = sorted(Path(__file__).parent.glob("*.py"))
-        files = [*code, *self.recipe.list_files(self.project), *(shard.path for shard in self.shards)]
-        return sha256_of([self.recipe.model_dump(mode="json"), [sha256(path) for path in files]])
+        files = [*sorted(Path(__file__).parent.glob("*.py")), self.project.records / f"{THRESHOLDS}.csv"]
+        files += [*self.recipe.list_files(self.project), *(shard.path for shard in self.shards)]
+        names = [shard.name for shard in self.shards]
+        try:
+            return sha256_of([self.recipe.model_dump(mode="json"), names, [sha256(path) for path in files]])
+        except OSError as error:
+            raise UsageError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
     def claim_folder(self) -> None:
         """Start in the folder, or go on there. Raises UsageError where it holds the work of something else."""
-        path = self.folder / "work.json"
-        if path.is_file():
-            held = json.loads(path.read_text("utf-8"))
-            if held["key"] != self.key:
-                raise UsageError(
-                    f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or code, or from other "
-                    "files. Remove it, or give another folder with --into."
-                )
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
-            raise UsageError(f"{self.folder} is not empty, and was not made by lucie. Give another folder with --into.")
+        path, source = self.folder / WORK, self.source.path.resolve()
+        if source in (self.folder.resolve(), *self.folder.resolve().parents):
+            raise UsageError(f"{self.folder} is in the corpus itself, {source}. Give another folder with --into.")
+        held = work_in(self.folder)
+        if held and held["key"] != self.key:
+            raise UsageError(
+                f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or code, or from other "
+                "files. Remove it, or give another folder with --into."
+            )
+        if not held and self.folder.exists() and not _is_empty(self.folder):
+            raise UsageError(
+                f"{self.folder} is not an empty folder, and was not made by lucie. Give another with --into."
+            )
         write_json(path, {"corpus": self.recipe.name, "key": self.key, "shards": [shard.name for shard in self.shards]})
 
     # The steps
@@ -166,13 +175,15 @@ class Cleaning:
         ]
         held = pl.concat(frames)
         same = self._same_ids(held)
+        if self.recipe.on_duplicate_ids == "skip":  # or the copies of what is left out would be left out too
+            held = held.join(same, on=["shard", "row"], how="anti", maintain_order="left")
         copies = held.clear().select("shard", "row").with_columns(reason=pl.lit(""), twin=pl.lit(0, pl.UInt32()))
         if self.recipe.deduplicate:
             clusters = self.folder / "clusters"
             copies = duplicates.later_copies(self.folder / "pairs", clusters, held.select("shard", "row", "digest"))
         if self.recipe.on_duplicate_ids == "skip":
             again = same.select("shard", "row").with_columns(reason=pl.lit(SAME_ID), twin=pl.lit(None, pl.UInt32()))
-            copies = pl.concat([again, copies]).unique(["shard", "row"], keep="first", maintain_order=True)
+            copies = pl.concat([again, copies])
         kept = held["id"].to_list()
         copies = copies.with_columns(
             pl.col("twin").map_elements(kept.__getitem__, pl.String(), skip_nulls=True).alias("twin")
@@ -229,19 +240,21 @@ class Cleaning:
         return models, found
 
     def _reference_texts(self) -> dict[str, list[list[Reference]]]:
-        """Texts of each language, in two halves, at most so many characters of each."""
+        """Texts of each language, in two halves: so many characters of each, and what sets the scale of a category."""
         limit = self.recipe.perplexity.characters
         found: dict[str, list[list[Reference]]] = {}
         sizes: Counter[tuple[str, int]] = Counter()
+        numbers: Counter[tuple[str, int, str]] = Counter()
         for shard in self.shards:
             for batch in self.source.read(shard, ("id", TEXT, "language", "source", "category")):
                 for row in batch.documents.iter_rows(named=True):
-                    language = row["language"]
+                    language, entry = row["language"], Reference(row["category"] or "", row[TEXT])
                     half = half_of(row[TEXT]) if language in SINGLE else 0
-                    if language in SINGLE and sizes[language, half] < limit:
-                        entry = Reference(row["category"] or "", row[TEXT])
+                    number = numbers[language, half, entry.category]
+                    if language in SINGLE and (sizes[language, half] < limit or number < SAMPLED):
                         found.setdefault(language, [[] for _ in range(HALVES)])[half].append(entry)
                         sizes[language, half] += len(entry.text)
+                        numbers[language, half, entry.category] += 1
         return found
 
     def _examined(
@@ -251,7 +264,7 @@ class Cleaning:
             counts.unreadable(batch.problems)
             for document in batch.documents.iter_rows(named=True):
                 examined = examiner.examine(document)
-                counts.add(examined)
+                counts.add(examined, examiner.not_applied(document, examined))
                 yield document, examined
 
     def _same_ids(self, held: pl.DataFrame) -> pl.DataFrame:
@@ -275,10 +288,12 @@ class Counts:
         self.read = self.kept = self.chunks_cut = 0
         self.dropped: Counter[str] = Counter()
         self.replaced: Counter[str] = Counter()
+        self.not_applied: Counter[str] = Counter()
         self._problems: list[str] = []
 
-    def add(self, examined: Examined) -> None:
+    def add(self, examined: Examined, not_applied: Iterable[str]) -> None:
         self.read += 1
+        self.not_applied.update(not_applied)
         self.chunks_cut += examined.chunks_cut
         self.replaced += examined.replaced
         if examined.reason:
@@ -303,8 +318,23 @@ class Counts:
             "dropped": dict(sorted(self.dropped.items())),
             "chunks_cut": self.chunks_cut,
             "replaced": dict(sorted(self.replaced.items())),
+            "not_applied": dict(sorted(self.not_applied.items())),
             "problems": self._problems,
         }
+
+
+def work_in(folder: Path) -> dict[str, Any] | None:
+    """What the work in a folder is made from; None where it holds no work of ours."""
+    try:
+        held = json.loads((folder / WORK).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return held if isinstance(held, dict) and {"corpus", "key", "shards"} <= held.keys() else None
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in the folder but what is left of a start that was killed."""
+    return folder.is_dir() and all(path.name.startswith(f".{WORK}.") for path in folder.iterdir())
 
 
 KEPT = {**SCHEMA, "digest": pl.Binary()}

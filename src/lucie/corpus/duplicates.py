@@ -70,8 +70,11 @@ def later_copies(pairs: Path, clusters: Path, digests: pl.DataFrame) -> pl.DataF
             near.with_columns(reason=pl.lit(NEAR)).select(columns),
         ]
     )
-    first = both.unique("place", keep="first", maintain_order=True)
-    return first.sort("place", maintain_order=True).drop("place")
+    first = both.unique("place", keep="first", maintain_order=True).sort("place", maintain_order=True)
+    kept: dict[int, int] = {}  # a twin may be the copy of another one before it
+    for place, twin in first.select("place", "twin").iter_rows():
+        kept[place] = kept.get(twin, twin)
+    return first.with_columns(twin=pl.Series(list(kept.values()), dtype=pl.UInt32())).drop("place")
 
 
 def _clusters(pairs: Path, folder: Path) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from statistics import fmean, median
 
 from lucie.corpus import language, web
@@ -69,6 +70,18 @@ class Examiner:
         clean, counts = replaced(text)
         return Examined([], clean, found, len(reasons), counts)
 
+    def not_applied(self, document: Document, examined: Examined) -> list[str]:
+        """The rules that looked for something that is not known of the document, or in a list that is not there."""
+        if not examined.signals:  # dropped before these rules
+            return []
+        sets = self._rule_sets(document)
+        names = {rule.name for found in sets for rule in found.rules if not examined.signals.keys() & rule.signals}
+        names |= {name for found in sets for name in found.not_applied}
+        if document["category"] in self._recipe.web:
+            lists = {"address covered": True, "address blocked": self._block_list, "robots forbid": self._robots}
+            names |= {name for name, held in lists.items() if not (held and document["url"])}
+        return sorted(names)
+
     def _rights(self, document: Document) -> str:
         kind = rights(document["licence"])
         return "" if kind in self._recipe.rights else f"licence {kind}"
@@ -104,6 +117,8 @@ class Examiner:
     def _signals(self, document: Document, text: str, of_chunks: list[dict[str, float]]) -> dict[str, float]:
         """The signals of the whole; what was scored in chunks, by mean and median."""
         found = signals(text, self._listed_words)
+        if not self._recipe.lists.words:
+            del found["listed_words"]
         for name in of_chunks[0]:
             scores = [chunk[name] for chunk in of_chunks]
             found |= {name: fmean(scores), f"{name}_mean": fmean(scores), f"{name}_median": median(scores)}
@@ -120,8 +135,8 @@ class Examiner:
         if key not in self._sets:
             category, spoken = key
             names = self._recipe.rule_sets.get(category, self._recipe.rule_sets.get("*", []))
-            scale = self._scales.get((spoken, category), Scale(0.0, 0.0))
-            bounds = scale.bounds(self._recipe.perplexity.spreads)
+            scale = self._scales.get((spoken, category))
+            bounds = scale.bounds(self._recipe.perplexity.spreads) if scale else (0.0, inf)
             self._sets[key] = [rule_set(_for_language(name, spoken), bounds) for name in names]
         return self._sets[key]
 

@@ -19,10 +19,10 @@ class Rights(StrEnum):
 
 # The first that matches decides.
 CLASSES = (
-    (Rights.CLOSED, r"all rights|tous droits|proprietary|(?<!no )copyright|\bnd\b|no ?deriv"),
-    (Rights.NONCOMMERCIAL, r"\bnc\b|non ?commercial"),
-    (Rights.OPEN, r"^cc0|\bcc by\b|public domain|domaine public|no copyright|etalab|licence ouverte|open licence"),
-    (Rights.OPEN, r"odc by|odbl|gfdl|eupl|mit|apache|bsd|unlicense|lgpl|\bgpl|open"),
+    (Rights.CLOSED, r"all rights|tous droits|proprietary|(?<!no )(?<!no known )copyright|\bnd\b|no ?deriv"),
+    (Rights.NONCOMMERCIAL, r"\bnc\b|\b(?:non?|not for) ?commercial"),
+    (Rights.OPEN, r"^cc0|\bcc by\b|public domain|domaine public|\bno (?:known )?copyright|etalab|licence ouverte"),
+    (Rights.OPEN, r"\b(?:odc by|odbl|gfdl|eupl|mit|unlicense)\b|\b(?:apache|bsd|l?gpl|agpl|open)"),
 )
 
 

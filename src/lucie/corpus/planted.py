@@ -82,15 +82,12 @@ def rules(decisions: pl.DataFrame, planted: pl.DataFrame) -> pl.DataFrame:
 
 def whole(decisions: pl.DataFrame, planted: pl.DataFrame) -> dict[str, int]:
     """Of all documents: those with a fault and dropped, dropped without a fault, with a fault and kept."""
-    joined = _joined(decisions, planted)
-    faulty = pl.col("kind").is_not_null() & ~pl.col("kind").is_in(HARMLESS)
-    originals = joined.filter(pl.col("kind").is_in(COPIES))["detail"].to_list()
-    dropped = pl.col("reason") != ""
-    swapped = joined.filter(dropped & pl.col("kind").is_null() & pl.col("name").is_in(originals)).height
+    joined = _judged(decisions, planted)
+    faulty, dropped = pl.col("faulty"), pl.col("dropped")
     return {
-        "faulty_dropped": joined.filter(faulty & dropped).height + swapped,
-        "sound_dropped": joined.filter(~faulty & dropped).height - swapped,
-        "faulty_kept": joined.filter(faulty & ~dropped).height - swapped,
+        "faulty_dropped": joined.filter(faulty & dropped).height,
+        "sound_dropped": joined.filter(~faulty & dropped).height,
+        "faulty_kept": joined.filter(faulty & ~dropped).height,
     }
 
 
@@ -114,12 +111,25 @@ def addresses(clean: pl.DataFrame, planted: pl.DataFrame) -> pl.DataFrame:
 
 def missed(decisions: pl.DataFrame, planted: pl.DataFrame) -> pl.DataFrame:
     """The documents where the rules and the list do not agree: dropped without a fault, or kept with one."""
-    joined = _joined(decisions, planted)
-    faulty = pl.col("kind").is_not_null() & ~pl.col("kind").is_in(HARMLESS)
-    dropped = pl.col("reason") != ""
-    originals = joined.filter(pl.col("kind").is_in(COPIES) & ~dropped)["detail"].to_list()
-    swapped = (pl.col("name").is_in(originals) & dropped) | (pl.col("kind").is_in(COPIES) & ~dropped)
-    return joined.filter((faulty != dropped) & ~swapped).select("source", "id", "kind", "reason")
+    joined = _judged(decisions, planted)
+    return joined.filter(pl.col("faulty") != pl.col("dropped")).select("source", "id", "kind", "reason")
+
+
+def _judged(decisions: pl.DataFrame, planted: pl.DataFrame) -> pl.DataFrame:
+    """What became of each document, and whether it is faulty and dropped.
+
+    Of a pair of copies either may be dropped: where it is the original, it counts as the copy, and the copy as sound.
+    """
+    joined = _joined(decisions, planted).with_columns(
+        dropped=pl.col("reason") != "",
+        faulty=pl.col("kind").is_not_null() & ~pl.col("kind").is_in(HARMLESS),
+    )
+    swapped = joined.filter(pl.col("kind").is_in(COPIES) & ~pl.col("dropped")).join(
+        joined.filter("dropped", ~pl.col("faulty")).select(detail="name"), on="detail", how="semi"
+    )
+    originals, copies = (swapped[name].to_list() for name in ("detail", "name"))
+    name = pl.col("name")
+    return joined.with_columns(faulty=(pl.col("faulty") | name.is_in(originals)) & ~name.is_in(copies))
 
 
 def _joined(decisions: pl.DataFrame, planted: pl.DataFrame) -> pl.DataFrame:

@@ -94,7 +94,7 @@ class Recipe(Strict):
         folder = project.root / "config" / "corpora"
         path = folder / f"{name}.yaml"
         content: dict[str, Any] = {"name": name, "argument": name, "settings": list(settings)}
-        if path.is_file():
+        if path.is_file() and Path(name).name == name != ANY_FOLDER:
             content |= read_yaml(path)
         elif Path(name).is_dir():
             content |= {**read_yaml(folder / f"{ANY_FOLDER}.yaml"), "name": ANY_FOLDER}
@@ -160,9 +160,9 @@ def _set(content: dict[str, Any], setting: str) -> None:
     if not equals:
         raise UsageError(f"'--set {setting}' is not NAME=VALUE.")
     *outer, last = name.split(".")
-    for part in outer:
-        content = content.setdefault(part, {})
     try:
-        content[last] = yaml.safe_load(value)
-    except (yaml.YAMLError, TypeError) as error:
+        for part in outer:
+            content = content.setdefault(part, {})
+        content[last] = yaml.safe_load(value) if value else ""
+    except (yaml.YAMLError, TypeError, AttributeError) as error:
         raise UsageError(f"'--set {setting}' cannot be read: {error}") from error

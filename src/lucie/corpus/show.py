@@ -52,8 +52,10 @@ def show_counts(found: Statistics) -> None:
 
 def show_cleaned(cleaning: Cleaning, report: dict[str, Any]) -> None:
     """What was kept and why the rest was not."""
-    for reason, documents in sorted(report["dropped"].items(), key=lambda entry: -entry[1]):
-        line(reason, f"{documents:,} documents dropped")
+    reasons = sorted(report["dropped"].items(), key=lambda entry: -entry[1])
+    _show(pl.DataFrame(reasons, schema={"dropped for": pl.String(), "documents": pl.Int64()}, orient="row"))
+    for documents, rules in _by_count(report["not_applied"]).items():
+        line("not applied", f"to {documents:,} documents, for want of metadata or a list: {', '.join(rules)}", "yellow")
     for what, count in report["replaced"].items():
         line(what, f"{count:,} addresses replaced")
     if report["chunks_cut"]:
@@ -66,6 +68,14 @@ def show_cleaned(cleaning: Cleaning, report: dict[str, Any]) -> None:
     out.print(f"[bold]{report['read']:,} documents in[/] = {report['kept']:,} kept{part} + "
               f"{sum(report['dropped'].values()):,} dropped")  # fmt: skip
     out.print(f"the clean corpus: {cleaning.folder}/clean")
+
+
+def _by_count(counts: dict[str, int]) -> dict[int, list[str]]:
+    """The names that have the same count together, the highest count first."""
+    found: dict[int, list[str]] = {}
+    for name, count in sorted(counts.items(), key=lambda entry: -entry[1]):
+        found.setdefault(count, []).append(name)
+    return found
 
 
 def _show(frame: pl.DataFrame) -> None:

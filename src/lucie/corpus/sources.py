@@ -19,7 +19,7 @@ import polars as pl
 
 from lucie.corpus.blocks import SUFFIXES, Block, Problem, UnreadableError, blocks, is_documents
 from lucie.corpus.documents import COLUMNS
-from lucie.corpus.parsing import Layout, parse
+from lucie.corpus.parsing import Layout, Parsed, parse
 from lucie.errors import UsageError
 
 Result = TypeVar("Result")
@@ -40,6 +40,11 @@ class Shard:
     name: str  # relative to the source's folder
     path: Path
     bytes: int
+
+    @property
+    def stem(self) -> str:
+        """The name without what says how it is packed."""
+        return next((self.name.removesuffix(end) for end in SUFFIXES if self.name.endswith(end)), self.name)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Folder:
     """Files of documents under a folder: .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
 
     ``columns`` says where ours are among theirs (`language: meta.lang`). A document without a source gets its file's
-    name, one without id the file's name and its line.
+    name up to the first dot, one without id the file's name and folder and its line, whatever the file is packed with.
     """
 
     path: Path
@@ -89,12 +94,12 @@ class Folder:
     ) -> Iterator[Result]:
         """``function`` of each batch, in order, parsed by ``threads`` threads side by side."""
         layout = Layout(self.columns, {}, wanted)
-        stem = shard.name.split(".")[0].rpartition("/")[2]
 
         def work(block: Block) -> Result:
             parsed = parse(block, layout)
-            self._refuse(shard, parsed.problems)
-            return function(Batch(_named(parsed.documents, stem, block.first), parsed.problems, block.end))
+            problems = tuple(replace(problem, file=shard.name) for problem in parsed.problems)
+            self._refuse(shard, problems)
+            return function(Batch(_named(parsed, shard), problems, block.end))
 
         yield from in_order(work, self._blocks(shard), threads)
 
@@ -119,13 +124,14 @@ class Folder:
                 )
 
 
-def _named(documents: pl.DataFrame, stem: str, first: int) -> pl.DataFrame:
+def _named(parsed: Parsed, shard: Shard) -> pl.DataFrame:
+    documents = parsed.documents
     fill: list[pl.Expr] = []
     if "source" in documents.columns:
-        fill.append(pl.col("source").fill_null(stem))
+        fill.append(pl.col("source").fill_null(shard.path.name.split(".")[0]))
     if "id" in documents.columns:
-        place = pl.concat_str(pl.lit(f"{stem}:"), pl.int_range(first, first + pl.len()))
-        fill.append(pl.col("id").fill_null(place))
+        places = pl.Series("place", parsed.lines, pl.Int64()).cast(pl.String())
+        fill.append(pl.col("id").fill_null(f"{shard.stem}:" + places))
     return documents.with_columns(fill)
 
 

@@ -7,6 +7,7 @@ site forbids the crawler CCBot in its robots.txt, or whose robots.txt could not 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +37,11 @@ COVERED_ELSEWHERE = ("wikipedia", "europarl", "op.europa.eu")
 
 
 def host(url: str) -> str:
-    """The host of an address, in lower case."""
-    return (urlsplit(url).hostname or "").lower()
+    """The host of an address, in lower case; '' where it has none or is no address."""
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:  # http://[broken
+        return ""
 
 
 def is_covered(url: str, language: str) -> bool:
@@ -56,7 +60,8 @@ class BlockList:
         """What of the address is blocked: domain, url, a word; None where nothing is."""
         from datatrove.data import Document
 
-        verdict: Any = self._filter.filter(Document(text="", id="", metadata={"url": url}))
+        lower = re.sub(r"(?<=://)[^/?#]*", lambda found: found[0].lower(), url, count=1)  # its list is in lower case
+        verdict: Any = self._filter.filter(Document(text="", id="", metadata={"url": lower}))
         return None if verdict is True else str(verdict[1])
 
     @cached_property
@@ -81,7 +86,7 @@ class Robots:
     def load(cls, path: Path) -> Robots:
         """From JSON lines of `domain` and `text`."""
         try:
-            entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+            entries = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             return cls({entry["domain"]: entry["text"] for entry in entries})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is not a list of robots.txt files, one JSON object a line: {error}") from error

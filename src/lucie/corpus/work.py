@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 
-from lucie.corpus.clean import STEPS, Cleaning
+from lucie.corpus.clean import STEPS, Cleaning, work_in
 from lucie.corpus.recipe import Recipe
 from lucie.errors import StageError, UsageError
 from lucie.files import write_json
@@ -43,11 +47,16 @@ def clean(
     Under build/, work by another recipe or from other files is done anew; elsewhere it is an error.
     """
     cleaning = Cleaning(project, recipe, folder)
-    _start(cleaning)
-    for step in STEPS:
-        run_step(cleaning, step, jobs, watch)
-    report = summed_up(cleaning)
-    write_json(folder / FINISHED, report)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.parent / f".{folder.name}.build.lock", timeout=0):
+            _start(cleaning)
+            for step in STEPS:
+                run_step(cleaning, step, jobs, watch)
+            report = summed_up(cleaning)
+            write_json(folder / FINISHED, report)
+    except Timeout as error:
+        raise UsageError(f"{folder} is being worked on by another lucie. Let it end, or stop it.") from error
     return cleaning, report
 
 
@@ -55,10 +64,12 @@ def _start(cleaning: Cleaning) -> None:
     try:
         cleaning.claim_folder()
     except UsageError:
-        ours = (cleaning.folder / "work.json").is_file()
-        if not (ours and cleaning.project.build in cleaning.folder.resolve().parents):
+        if not (work_in(cleaning.folder) and cleaning.project.build in cleaning.folder.resolve().parents):
             raise
-        shutil.rmtree(cleaning.folder)
+        old = cleaning.folder.with_name(f".{cleaning.folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        cleaning.folder.replace(old)  # at once, so that a kill leaves no half of it
+        shutil.rmtree(old)
         cleaning.claim_folder()
 
 
@@ -74,14 +85,32 @@ def run_step(cleaning: Cleaning, step: str, jobs: int, watch: Watch) -> None:
             watch(_done(cleaning, step, task))
         return
     context = multiprocessing.get_context("spawn")  # polars' threads do not survive a fork
-    with ProcessPoolExecutor(min(jobs, len(pending)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(jobs, len(pending)), mp_context=context, initializer=_end_with_parent) as pool:
         largest_first = sorted(pending, key=lambda task: -_done(cleaning, step, task).bytes)
         futures = {pool.submit(cleaning.run, step, task): task for task in largest_first}
         for future in as_completed(futures):
             if not future.exception():
                 watch(_done(cleaning, step, futures[future]))
-    for future in futures:
-        future.result()
+    try:
+        for future in futures:
+            future.result()
+    except BrokenProcessPool as error:
+        raise StageError(
+            f"A worker was killed in step {step}, most likely for want of memory. What is done is kept: start again "
+            "with fewer --jobs."
+        ) from error
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would finish its task while a restarted run does the same task."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _done(cleaning: Cleaning, step: str, task: int) -> Done:
@@ -98,6 +127,7 @@ def summed_up(cleaning: Cleaning) -> dict[str, Any]:
         "kept": sum(shard["kept"] for shard in shards),
         "dropped": dict(sorted(dropped.items())),
         "replaced": dict(sum((Counter(shard["replaced"]) for shard in shards), Counter())),
+        "not_applied": dict(sum((Counter(shard["not_applied"]) for shard in shards), Counter())),
         "chunks_cut": sum(shard["chunks_cut"] for shard in shards),
         "ids_seen_before": cleaning.reports("duplicates")[0]["ids_seen_before"],
         "shards": shards,
