@@ -27,6 +27,7 @@ from lucie.corpus import duplicates
 from lucie.corpus.documents import COLUMNS, SCHEMA, TEXT
 from lucie.corpus.examine import Examined, Examiner
 from lucie.corpus.language import SINGLE
+from lucie.corpus.mirror import MANIFEST
 from lucie.corpus.perplexity import HALVES, CharacterModel, Scale, half_of, scales_of
 from lucie.corpus.recipe import Recipe
 from lucie.corpus.shards import ShardWriter, read_frames, write_frame
@@ -37,6 +38,7 @@ from lucie.project import Project
 
 STEPS = ("model", "filter", "compare", "duplicates", "write")
 PROBLEMS_LISTED = 1000  # of a shard; the rest is counted
+WORK = "work.json"
 UNREADABLE = "unreadable"
 SAME_ID = "id seen before"
 SAMPLED = 200  # documents of a language and category, half and half at most, whose perplexities set its scale
@@ -91,24 +93,45 @@ class Cleaning:
 
     @cached_property
     def key(self) -> str:
-        """What the work is made from: the recipe, this package's code, and the content of every file it reads."""
+        """What the work is made from: the recipe, this package's code, and the content of every file it reads.
+
+        Of a mirror of the hub its list stands for the files: they were checked against it when they came.
+        """
+        if self.recipe.hub:
+            return sha256_of([self.sketch, sha256(self.source.path / MANIFEST)])
+        return sha256_of([self.sketch, [sha256(shard.path) for shard in self.shards]])
+
+    @cached_property
+    def sketch(self) -> str:
+        """The key without the content of the documents: what a job among many can afford to look at."""
         code = sorted(Path(__file__).parent.glob("*.py"))
-        files = [*code, *self.recipe.list_files(self.project), *(shard.path for shard in self.shards)]
-        return sha256_of([self.recipe.model_dump(mode="json"), [sha256(path) for path in files]])
+        files = [sha256(path) for path in [*code, *self.recipe.list_files(self.project)]]
+        return sha256_of([self.recipe.model_dump(mode="json"), files, [[s.name, s.bytes] for s in self.shards]])
 
     def claim_folder(self) -> None:
         """Start in the folder, or go on there. Raises UsageError where it holds the work of something else."""
-        path = self.folder / "work.json"
+        path = self.folder / WORK
         if path.is_file():
-            held = json.loads(path.read_text("utf-8"))
-            if held["key"] != self.key:
-                raise UsageError(
-                    f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or code, or from other "
-                    "files. Remove it, or give another folder with --into."
-                )
+            self._refuse_other_work("key")
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise UsageError(f"{self.folder} is not empty, and was not made by lucie. Give another folder with --into.")
-        write_json(path, {"corpus": self.recipe.name, "key": self.key, "shards": [shard.name for shard in self.shards]})
+        names = [shard.name for shard in self.shards]
+        content = {"corpus": self.recipe.name, "key": self.key, "sketch": self.sketch, "shards": names}
+        write_json(path, content)
+
+    def join(self) -> None:
+        """Go on in a folder that was claimed, as one of many jobs. Raises UsageError where it is of something else."""
+        if not (self.folder / WORK).is_file():
+            raise UsageError(f"Nothing was started in {self.folder}. Start with: lucie corpus submit (or build)")
+        self._refuse_other_work("sketch")
+
+    def _refuse_other_work(self, by: str) -> None:
+        held = json.loads((self.folder / WORK).read_text("utf-8"))
+        if held.get(by) != getattr(self, by):
+            raise UsageError(
+                f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or code, or from other "
+                "files. Remove it, or give another folder with --into."
+            )
 
     # The steps
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from lucie.corpus.clean import STEPS, Cleaning
+from lucie.corpus.clean import STEPS, WORK, Cleaning
 from lucie.corpus.recipe import Recipe
 from lucie.errors import StageError, UsageError
 from lucie.files import write_json
@@ -55,7 +55,7 @@ def _start(cleaning: Cleaning) -> None:
     try:
         cleaning.claim_folder()
     except UsageError:
-        ours = (cleaning.folder / "work.json").is_file()
+        ours = (cleaning.folder / WORK).is_file()
         if not (ours and cleaning.project.build in cleaning.folder.resolve().parents):
             raise
         shutil.rmtree(cleaning.folder)
