@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUDGETS = (  # what, command, seconds allowed on two cores
     ("record tier from nothing", ["reproduce", "--tier", "record"], 90.0),
+    ("mini, notebook on counting", ["run", "corpus_statistics", "--tier", "mini"], 45.0),
+    ("mini, notebook on filtering", ["run", "filtering", "--tier", "mini"], 45.0),
     ("unchanged rerun", ["reproduce", "--tier", "record"], 1.5),
     ("verify", ["verify"], 3.0),
     ("report", ["report"], 60.0),
