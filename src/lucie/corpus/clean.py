@@ -26,12 +26,12 @@ import polars as pl
 from lucie.corpus import duplicates
 from lucie.corpus.documents import COLUMNS, SCHEMA, TEXT
 from lucie.corpus.examine import Examined, Examiner
-from lucie.corpus.language import SINGLE
+from lucie.corpus.language import SINGLE, identify
 from lucie.corpus.mirror import MANIFEST
 from lucie.corpus.perplexity import HALVES, CharacterModel, Scale, half_of, scales_of
 from lucie.corpus.recipe import Recipe
 from lucie.corpus.shards import ShardWriter, read_frames, write_frame
-from lucie.corpus.sources import Folder, Shard
+from lucie.corpus.sources import Batch, Folder, Shard
 from lucie.errors import UsageError
 from lucie.files import sha256, sha256_of, write_json
 from lucie.project import Project
@@ -258,11 +258,11 @@ class Cleaning:
         sizes: Counter[tuple[str, int]] = Counter()
         for shard in self.shards:
             for batch in self.source.read(shard, ("id", TEXT, "language", "source", "category")):
-                for row in batch.documents.iter_rows(named=True):
+                for row in self._documents(batch):
                     language = row["language"]
-                    half = half_of(row[TEXT]) if language in SINGLE else 0
+                    half = half_of(row[TEXT] or "") if language in SINGLE else 0
                     if language in SINGLE and sizes[language, half] < limit:
-                        entry = Reference(row["category"] or "", row[TEXT])
+                        entry = Reference(row["category"] or "", row[TEXT] or "")
                         found.setdefault(language, [[] for _ in range(HALVES)])[half].append(entry)
                         sizes[language, half] += len(entry.text)
         return found
@@ -272,10 +272,16 @@ class Cleaning:
     ) -> Iterator[tuple[dict[str, str | None], Examined]]:
         for batch in self.source.read(shard):
             counts.unreadable(batch.problems)
-            for document in batch.documents.iter_rows(named=True):
+            for document in self._documents(batch):
                 examined = examiner.examine(document)
                 counts.add(examined)
                 yield document, examined
+
+    def _documents(self, batch: Batch) -> Iterator[dict[str, str | None]]:
+        for document in batch.documents.iter_rows(named=True):
+            if self.recipe.identify_language and not document["language"]:
+                document["language"] = identify(document[TEXT])[0] or None
+            yield document
 
     def _same_ids(self, held: pl.DataFrame) -> pl.DataFrame:
         """The documents whose id another of the same source had before."""

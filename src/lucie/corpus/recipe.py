@@ -77,6 +77,7 @@ class Recipe(Strict):
     columns: dict[str, str] = Field(default={}, description="our columns from theirs: language: meta.lang")
     on_bad_input: OnBadInput = OnBadInput.REFUSE
     on_duplicate_ids: Literal["refuse", "skip", "keep"] = "refuse"
+    identify_language: bool = Field(default=False, description="of documents that do not say theirs")
     rule_sets: dict[str, list[str]] = Field(default={}, description="category -> published rule sets")
     web: list[str] = Field(default=[], description="categories of crawled pages: address, robots.txt and PII rules")
     rights: list[Rights] = Field(default=list(Rights), description="classes of licences that are kept")

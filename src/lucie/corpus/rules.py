@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from lucie import records
+from lucie.corpus.recipe import Recipe
 from lucie.errors import unknown
 
 THRESHOLDS = "transcribed/filter_thresholds"
@@ -77,6 +78,22 @@ def rule_set(name: str, perplexity: tuple[float, float]) -> RuleSet:
         tuple(_rule(row, perplexity) for row in chosen if row["rule"] in SIGNALS),
         tuple(row["rule"] for row in chosen if row["rule"] not in SIGNALS),
     )
+
+
+def not_applied(recipe: Recipe) -> list[str]:
+    """What the published rules ask for that a recipe cannot give, in words."""
+    lists = recipe.lists
+    sets = {name for names in recipe.rule_sets.values() for name in names}
+    found = [] if lists.words or "RedPajama" not in sets else ["rude words: there is no list of them"]
+    if recipe.web and not (lists.domains or lists.integrated_domains):
+        found.append("blocked sites: there is no list of them")
+    if recipe.web and not lists.robots:
+        found.append("robots.txt: none are listed")
+    if sets:
+        found.append(
+            "thresholds of CCNet's perplexity: its models are not here; those of a small model take their place"
+        )
+    return found
 
 
 def minhash_settings() -> dict[str, int]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from lucie.corpus.clean import Cleaning
 from lucie.corpus.sources import Shard
 from lucie.corpus.statistics import MEASURES, Statistics
-from lucie.corpus.work import Done
+from lucie.corpus.work import Done, decisions
 from lucie.terminal import line, out
 
 ROWS = 30
@@ -52,26 +52,32 @@ def show_counts(found: Statistics) -> None:
 
 def show_cleaned(cleaning: Cleaning, report: dict[str, Any]) -> None:
     """What was kept and why the rest was not."""
-    for reason, documents in sorted(report["dropped"].items(), key=lambda entry: -entry[1]):
-        line(reason, f"{documents:,} documents dropped")
+    found = decisions(cleaning)
+    kept = (pl.col("reason") == "").sum().alias("kept")
+    _show(found.group_by("language", maintain_order=True).agg(pl.len().alias("documents"), kept).head(ROWS))
+    out.print()
+    dropped = sorted(report["dropped"].items(), key=lambda entry: -entry[1])
+    _show(pl.DataFrame(dropped, schema={"dropped because of": pl.String(), "documents": pl.Int64()}, orient="row"))
     for what, count in report["replaced"].items():
-        line(what, f"{count:,} addresses replaced")
+        line("replaced", f"{count:,} {what}")
     if report["chunks_cut"]:
         line("cut", f"{report['chunks_cut']:,} chunks of documents")
     if report["ids_seen_before"]:
         line("ids seen before", f"{report['ids_seen_before']:,} documents", "yellow")
+    for what in report["not_applied"]:
+        line("not applied", what, "yellow")
     problems = [problem for shard in report["shards"] for problem in shard["problems"]]
     _show_problems(problems, report["dropped"].get("unreadable", 0))
     part = f" ({report['kept'] / report['read']:.1%})" if report["read"] else ""
     out.print(f"[bold]{report['read']:,} documents in[/] = {report['kept']:,} kept{part} + "
               f"{sum(report['dropped'].values()):,} dropped")  # fmt: skip
-    out.print(f"the clean corpus: {cleaning.folder}/clean")
+    out.print(f"the clean corpus: {cleaning.folder}/clean", soft_wrap=True)
 
 
 def _show(frame: pl.DataFrame) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for name in frame.columns:
-        table.add_column(name, justify="right" if name in MEASURES else "left", overflow="fold")
+        table.add_column(name, justify="right" if frame.schema[name].is_integer() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell or "-" for cell in row))
     out.print(table)

@@ -15,6 +15,7 @@ import polars as pl
 
 from lucie.corpus.clean import STEPS, WORK, Cleaning
 from lucie.corpus.recipe import Recipe
+from lucie.corpus.rules import not_applied
 from lucie.errors import StageError, UsageError
 from lucie.files import write_json
 from lucie.project import Project
@@ -100,6 +101,7 @@ def summed_up(cleaning: Cleaning) -> dict[str, Any]:
         "replaced": dict(sum((Counter(shard["replaced"]) for shard in shards), Counter())),
         "chunks_cut": sum(shard["chunks_cut"] for shard in shards),
         "ids_seen_before": cleaning.reports("duplicates")[0]["ids_seen_before"],
+        "not_applied": not_applied(cleaning.recipe),
         "shards": shards,
     }
     if report["read"] != report["kept"] + dropped.total():
