@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import cluster
 import pytest
 from hypothesis import settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadGroupScheduling
 
 from lucie.project import Project
 
@@ -24,27 +20,17 @@ settings.register_profile("unhurried", deadline=None)  # a busy machine is no de
 settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("config", "data/records", "notebooks", "paper", "results", "src", "workflow", "requirements.lock")
-
-
-class Grouped(LoadGroupScheduling):
-    """Gives the files of one xdist_group to one worker: --dist loadgroup of xdist 3.8 forgets to, with pytest 9.2
-    (github.com/pytest-dev/pytest-xdist/issues/1386). Without it each worker would bring up a Slurm of its own."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid.partition("::")[0]) or super()._split_scope(nodeid)
-
-
-@cache
-def group(file: str) -> str | None:
-    """The group of all tests of a file. They are collected elsewhere; here there is only the file to look at."""
-    found = re.search(r"^pytestmark = .*xdist_group\(\"(\w+)\"\)", (ROOT / file).read_text("utf-8"), re.MULTILINE)
-    return found and found[1]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped | None:
-    return Grouped(config, log) if config.getoption("dist") == "loadgroup" else None
+COPIED = (
+    "config",
+    "data/records",
+    "data/mini",
+    "notebooks",
+    "paper",
+    "results",
+    "src",
+    "workflow",
+    "requirements.lock",
+)
 
 
 Lucie = Callable[..., subprocess.CompletedProcess[str]]
@@ -122,7 +108,7 @@ def toy(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[cluster.Slurm]:
-    """A real Slurm. Whoever uses it is marked ``xdist_group("slurm")``: one worker runs them all, on one cluster."""
+    """A real Slurm, as long as the worker lives: tests/test_slurm.py holds all that need it."""
     try:
         with cluster.borrowed() as slurm:
             yield slurm

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cluster import SCRIPT, RefusedError, Slurm
 
-pytestmark = pytest.mark.xdist_group("slurm")
+from lucie.corpus.clean import Cleaning
+from lucie.corpus.recipe import Recipe
+from lucie.project import Project
 
 # Slurm counts time limits in minutes and looks every 30 s, from its start on, who is beyond his.
 LOOKS = 30
@@ -131,3 +135,65 @@ def test_a_job_is_warned_before_its_limit(slurm: Slurm, limited: Limited) -> Non
 def test_a_job_that_is_too_long_is_killed(slurm: Slurm, limited: Limited) -> None:
     assert slurm.wait(limited.too_long, timeout=2 * LOOKS) == ["TIMEOUT"]
     assert (limited.folder / "began").exists() and not (limited.folder / "ended").exists()
+
+
+def lucie(slurm: Slurm, project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Our command on the cluster's login node."""
+    names = {"PYTHONPATH": str(project.root / "src"), "LUCIE_ROOT": str(project.root)}
+    return subprocess.run(
+        [sys.executable, "-m", "lucie", "corpus", *arguments],
+        env={**slurm.environment, **names},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def arrays(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """The job of each step that was submitted."""
+    assert done.returncode == 0, done.stderr
+    return {
+        line.split()[0]: int(line.rpartition(": ")[2])
+        for line in done.stdout.splitlines()
+        if line.rpartition(": ")[2].isdigit()
+    }
+
+
+def clean_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "clean").iterdir())}
+
+
+def test_a_corpus_is_cleaned_by_job_arrays_and_only_a_failed_shard_is_redone(
+    slurm: Slurm, copy: Project, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    texts, work, here = tmp_path / "texts", tmp_path / "work", tmp_path / "here"
+    texts.mkdir()
+    for name in ("web.fr", "web.en", "newspaper.de"):
+        shutil.copy(copy.root / "data" / "mini" / "documents" / f"{name}.jsonl", texts)
+    site = copy.root / "config" / "sites" / "slurm.yaml"
+    site.write_text(site.read_text().replace("array: 1000", "array: 2"))  # 14 buckets in two jobs: few processes here
+    assert arrays(lucie(slurm, copy, "submit", str(texts), "--into", str(work), "--dry-run")) == {}
+    assert not work.exists()
+
+    Cleaning(copy, Recipe.load(copy, str(texts)), work).claim_folder()
+    in_the_way = work / "filter" / "00001.kept.parquet"  # a file cannot take the place of a folder
+    in_the_way.mkdir(parents=True)
+    jobs = arrays(lucie(slurm, copy, "submit", str(texts), "--into", str(work)))
+    assert list(jobs) == ["model", "filter", "compare", "duplicates", "write"]
+    assert slurm.wait(jobs["filter"], 60).count("COMPLETED") == 1  # shards 0 and 1 are one job, 2 another
+    assert set(slurm.wait(jobs["write"], 60)) == {"CANCELLED"}
+    assert (work / "filter" / "00002.json").is_file() and not (work / "filter" / "00001.json").exists()
+    kept = (work / "filter" / "00002.json").stat().st_mtime_ns
+
+    in_the_way.rmdir()
+    jobs = arrays(lucie(slurm, copy, "submit", str(texts), "--into", str(work)))
+    assert list(jobs) == ["filter", "compare", "duplicates", "write"]
+    assert set(slurm.wait(jobs["write"], 90)) == {"COMPLETED"}
+    assert (work / "filter" / "00002.json").stat().st_mtime_ns == kept
+    assert "every task is done" in lucie(slurm, copy, "submit", str(texts), "--into", str(work)).stdout
+
+    for folder in (work, here):
+        assert lucie(slurm, copy, "build", str(texts), "--into", str(folder)).returncode == 0
+    assert clean_bytes(work) == clean_bytes(here)
+    assert (work / "report.json").read_bytes() == (here / "report.json").read_bytes()

@@ -129,7 +129,7 @@ class Cleaning:
         held = json.loads((self.folder / WORK).read_text("utf-8"))
         if held.get(by) != getattr(self, by):
             raise UsageError(
-                f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or code, or from other "
+                f"{self.folder} holds work on corpus '{held.get('corpus')}' by another recipe or code, or from other "
                 "files. Remove it, or give another folder with --into."
             )
 
