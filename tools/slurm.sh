@@ -4,7 +4,7 @@
 #   tools/slurm.sh down FOLDER    kills all that runs in it, jobs included, and removes what it had put in FOLDER
 #   tools/slurm.sh hold FOLDER    up, then down as soon as standard input ends: nothing outlives who asked for it
 # Needs root; what is missing of Slurm and munge is installed where there is apt-get. Clusters in two folders live side
-# by side. Exit codes: 1 Slurm is here but does not come up or end, 2 wrong use, 3 it cannot be had (a sentence says why).
+# by side. Exit codes: 1 Slurm is here but does not come up or end, 2 wrong use, 3 it cannot be had (and it says why).
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 export PATH
@@ -222,18 +222,27 @@ start_munge() {
 start() {
     start_munge || return 1
     on_host controller slurmctld -D -c -f "$conf"
+    wait_until answers || return 1
     for node in $nodes; do
         on_host "$node" slurmd -D -N "$node" -f "$conf"
     done
 }
 
-idle() {
-    [ "$(SLURM_CONF=$conf timeout 5 sinfo --noheader --partition=gpu_p6 --format='%T %D' 2> /dev/null)" = "idle 2" ]
+ask() {
+    SLURM_CONF=$conf timeout 3 "$@" 2> /dev/null
 }
 
-wait_until_idle() {
-    late=$(($(date +%s) + 20))
-    until idle; do
+answers() {
+    ask sinfo > /dev/null
+}
+
+idle() {
+    [ "$(ask sinfo --noheader --partition=gpu_p6 --format='%T %D')" = "idle 2" ]
+}
+
+wait_until() {
+    late=$(($(date +%s) + 30))
+    until "$1"; do
         [ "$(date +%s)" -lt $late ] || return 1
         sleep 0.1
     done
@@ -245,7 +254,7 @@ is_up() {
     for port in $(sed -n 's/.*Port=\([0-9]*\).*/\1/p' "$conf"); do
         taken "$port" || return 1
     done
-    SLURM_CONF=$conf timeout 5 sinfo > /dev/null 2>&1
+    answers
 }
 
 # Read off the processes, as the number in a pid file that a killed run left may be a stranger's by now. What does not
@@ -277,7 +286,7 @@ up() {
     lay_out
     find_ports
     write_settings
-    if ! { start && wait_until_idle; }; then
+    if ! { start && wait_until idle; }; then
         say "it does not come up; the ends of its logs:"
         tail -n 15 "$folder"/log/* "$folder/munge/log" >&2 || true
         stop || true
