@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cluster
 import pytest
 from hypothesis import settings
 
@@ -19,7 +20,18 @@ settings.register_profile("unhurried", deadline=None)  # a busy machine is no de
 settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("config", "data/records", "notebooks", "paper", "results", "src", "workflow", "requirements.lock")
+COPIED = (
+    "config",
+    "data/records",
+    "data/mini",
+    "notebooks",
+    "paper",
+    "results",
+    "src",
+    "workflow",
+    "requirements.lock",
+)
+
 
 Lucie = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -92,6 +104,16 @@ def toy(tmp_path: Path) -> Project:
     for name, record in reads.items():
         write_notebook(root, name, toy_cells(name, record, "lucie.toy" if name == "second" else ""))
     return Project(root)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[cluster.Slurm]:
+    """A real Slurm, as long as the worker lives: tests/test_slurm.py holds all that need it."""
+    try:
+        with cluster.borrowed() as slurm:
+            yield slurm
+    except cluster.UnavailableError as why:
+        pytest.skip(str(why))
 
 
 TOY_CLAIMS = """

@@ -352,6 +352,39 @@ def fetch_sample(
     line("sample", f"{len(subsets)} subsets, {len(new)} of them new: {held}, all as pinned")
 
 
+@fetch.command("full")
+def fetch_full(
+    into: Annotated[Path, typer.Option("--into", help="where to put the files")] = Path("data/full"),
+    only: Annotated[
+        list[str], typer.Option("--only", help="only files of this pattern, once or more; * matches across folders")
+    ] = [],  # noqa: B006
+    mirror: Annotated[
+        Path | None, typer.Option("--mirror", help="a folder fetched before, instead of the network")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say how many files and bytes there are")] = False,
+) -> None:
+    """Mirror the whole Lucie Training Dataset from the Hugging Face hub; a rerun goes on where the last one stopped."""
+    from rich.filesize import decimal
+
+    from lucie.corpus.hub import fetch_hub, listing, listing_of_mirror
+    from lucie.corpus.recipe import Recipe
+    from lucie.pinned import byte_bar
+    from lucie.terminal import line
+
+    hub = Recipe.load(Project.find(), "full").hub
+    if hub is None:
+        raise UsageError("config/corpora/full.yaml names no dataset of the hub. Restore it from git.")
+    wanted = listing_of_mirror(hub, mirror, only) if mirror else listing(hub, only)
+    held = f"{len(wanted.files):,} files, {decimal(wanted.bytes)}"
+    source = f"{wanted.repository} at {wanted.revision}, commit {wanted.commit[:12]}"
+    if dry_run:
+        line("full", f"{held}: {source}")
+        return
+    with byte_bar("full", wanted.bytes) as progress:
+        new = fetch_hub(wanted, into, mirror, progress)
+    line("full", f"{held} in {into}, {len(new):,} of them new: {source}")
+
+
 def _make_report(project: Project, results: Path) -> None:
     from lucie.paper import NoTexError, build_report
     from lucie.terminal import line

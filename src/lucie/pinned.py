@@ -101,6 +101,13 @@ def _download(pin: Pin, target: Path, url: str) -> None:
 @contextmanager
 def progress_bar(pins: Iterable[Pin]) -> Iterator[Progress]:
     """A bar on the terminal: bytes of the files that are there, and the time left."""
+    with byte_bar("raw files", sum(pin.bytes for pin in pins)) as advance:
+        yield lambda pin: advance(pin.bytes)
+
+
+@contextmanager
+def byte_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal over so many bytes, with the time left; what it gives is told how many came."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -108,5 +115,5 @@ def progress_bar(pins: Iterable[Pin]) -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Bar(*columns, console=out) as bar:
-        task = bar.add_task("raw files", total=sum(pin.bytes for pin in pins))
-        yield lambda pin: bar.advance(task, pin.bytes)
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)

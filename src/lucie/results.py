@@ -98,7 +98,7 @@ class Results:
         return Image(png.read_bytes(), alt=alt, width=width)
 
     def work(self, name: str) -> Path:
-        """The folder of a product: big files, kept in the folder `work` of build/<tier>/, out of git. It outlives a failed run."""
+        """The folder of a product (big files): under build/<tier>/ in `work`, not in git. It outlives a failed run."""
         given = os.environ.get(WORK_VARIABLE)
         folder = (Path(given) if given else self.folder / "work") / name
         folder.mkdir(parents=True, exist_ok=True)

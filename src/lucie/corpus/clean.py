@@ -26,12 +26,13 @@ import polars as pl
 from lucie.corpus import duplicates
 from lucie.corpus.documents import COLUMNS, SCHEMA, TEXT
 from lucie.corpus.examine import Examined, Examiner
-from lucie.corpus.language import SINGLE
+from lucie.corpus.language import SINGLE, identify
+from lucie.corpus.mirror import MANIFEST
 from lucie.corpus.perplexity import HALVES, CharacterModel, Scale, half_of, scales_of
 from lucie.corpus.recipe import Recipe
 from lucie.corpus.rules import THRESHOLDS
 from lucie.corpus.shards import ShardWriter, read_frames, write_frame
-from lucie.corpus.sources import Folder, Shard
+from lucie.corpus.sources import Batch, Folder, Shard
 from lucie.errors import UsageError
 from lucie.files import sha256, sha256_of, write_json
 from lucie.project import Project
@@ -93,14 +94,20 @@ class Cleaning:
 
     @cached_property
     def key(self) -> str:
-        """What the work is made from: the recipe, this package's code, and the content of every file it reads."""
+        """What the work is made from: the recipe, this package's code, and the content of every file it reads.
+
+        Of a mirror of the hub its list stands for the files: they were checked against it when they came.
+        """
+        documents = [self.source.path / MANIFEST] if self.recipe.hub else [shard.path for shard in self.shards]
+        return sha256_of([self.sketch, _digests(documents)])
+
+    @cached_property
+    def sketch(self) -> str:
+        """The key without the content of the documents: what a job among many can afford to look at."""
         files = [*sorted(Path(__file__).parent.glob("*.py")), self.project.records / f"{THRESHOLDS}.csv"]
-        files += [*self.recipe.list_files(self.project), *(shard.path for shard in self.shards)]
-        names = [shard.name for shard in self.shards]
-        try:
-            return sha256_of([self.recipe.model_dump(mode="json"), names, [sha256(path) for path in files]])
-        except OSError as error:
-            raise UsageError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        files += self.recipe.list_files(self.project)
+        shards = [[shard.name, shard.bytes] for shard in self.shards]
+        return sha256_of([self.recipe.model_dump(mode="json"), _digests(files), shards])
 
     def claim_folder(self) -> None:
         """Start in the folder, or go on there. Raises UsageError where it holds the work of something else."""
@@ -108,16 +115,29 @@ class Cleaning:
         if source in (self.folder.resolve(), *self.folder.resolve().parents):
             raise UsageError(f"{self.folder} is in the corpus itself, {source}. Give another folder with --into.")
         held = work_in(self.folder)
-        if held and held["key"] != self.key:
+        if held:
+            self._refuse_other_work(held, "key")
+        elif self.folder.exists() and not _is_empty(self.folder):
+            raise UsageError(
+                f"{self.folder} is not an empty folder, and was not made by lucie. Give another with --into."
+            )
+        names = [shard.name for shard in self.shards]
+        content = {"corpus": self.recipe.name, "key": self.key, "sketch": self.sketch, "shards": names}
+        write_json(path, content)
+
+    def join(self) -> None:
+        """Go on in a folder that was claimed, as one of many jobs. Raises UsageError where it is of something else."""
+        held = work_in(self.folder)
+        if not held:
+            raise UsageError(f"Nothing was started in {self.folder}. Start with: lucie corpus submit (or build)")
+        self._refuse_other_work(held, "sketch")
+
+    def _refuse_other_work(self, held: dict[str, Any], by: str) -> None:
+        if held.get(by) != getattr(self, by):
             raise UsageError(
                 f"{self.folder} holds work on corpus '{held['corpus']}' by another recipe or code, or from other "
                 "files. Remove it, or give another folder with --into."
             )
-        if not held and self.folder.exists() and not _is_empty(self.folder):
-            raise UsageError(
-                f"{self.folder} is not an empty folder, and was not made by lucie. Give another with --into."
-            )
-        write_json(path, {"corpus": self.recipe.name, "key": self.key, "shards": [shard.name for shard in self.shards]})
 
     # The steps
 
@@ -247,14 +267,14 @@ class Cleaning:
         numbers: Counter[tuple[str, int, str]] = Counter()
         for shard in self.shards:
             for batch in self.source.read(shard, ("id", TEXT, "language", "source", "category")):
-                for row in batch.documents.iter_rows(named=True):
-                    language, entry = row["language"], Reference(row["category"] or "", row[TEXT])
-                    half = half_of(row[TEXT]) if language in SINGLE else 0
-                    number = numbers[language, half, entry.category]
+                for row in self._documents(batch):
+                    language, entry = row["language"], Reference(row["category"] or "", row[TEXT] or "")
+                    half = half_of(entry.text) if language in SINGLE else 0
+                    number = numbers[language or "", half, entry.category]
                     if language in SINGLE and (sizes[language, half] < limit or number < SAMPLED):
                         found.setdefault(language, [[] for _ in range(HALVES)])[half].append(entry)
                         sizes[language, half] += len(entry.text)
-                        numbers[language, half, entry.category] += 1
+                        numbers[language or "", half, entry.category] += 1
         return found
 
     def _examined(
@@ -262,10 +282,16 @@ class Cleaning:
     ) -> Iterator[tuple[dict[str, str | None], Examined]]:
         for batch in self.source.read(shard):
             counts.unreadable(batch.problems)
-            for document in batch.documents.iter_rows(named=True):
+            for document in self._documents(batch):
                 examined = examiner.examine(document)
                 counts.add(examined, examiner.not_applied(document, examined))
                 yield document, examined
+
+    def _documents(self, batch: Batch) -> Iterator[dict[str, str | None]]:
+        for document in batch.documents.iter_rows(named=True):
+            if self.recipe.identify_language and not document["language"]:
+                document["language"] = identify(document[TEXT])[0] or None
+            yield document
 
     def _same_ids(self, held: pl.DataFrame) -> pl.DataFrame:
         """The documents whose id another of the same source had before."""
@@ -330,6 +356,13 @@ def work_in(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return held if isinstance(held, dict) and {"corpus", "key", "shards"} <= held.keys() else None
+
+
+def _digests(files: Iterable[Path]) -> list[str]:
+    try:
+        return [sha256(path) for path in files]
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _is_empty(folder: Path) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lucie.corpus.licences import Rights
+from lucie.corpus.mirror import MANIFEST, check_mirror
 from lucie.corpus.sources import Folder, OnBadInput
 from lucie.errors import MismatchError, UsageError, unknown
 from lucie.files import sha256
@@ -76,6 +77,7 @@ class Recipe(Strict):
     columns: dict[str, str] = Field(default={}, description="our columns from theirs: language: meta.lang")
     on_bad_input: OnBadInput = OnBadInput.REFUSE
     on_duplicate_ids: Literal["refuse", "skip", "keep"] = "refuse"
+    identify_language: bool = Field(default=False, description="of documents that do not say theirs")
     rule_sets: dict[str, list[str]] = Field(default={}, description="category -> published rule sets")
     web: list[str] = Field(default=[], description="categories of crawled pages: address, robots.txt and PII rules")
     rights: list[Rights] = Field(default=list(Rights), description="classes of licences that are kept")
@@ -133,6 +135,9 @@ class Recipe(Strict):
         found = Folder(path, self.columns, self.on_bad_input)
         if self.pins:
             self._check_pins(project, found)
+        if self.hub:
+            how = f"Get it with: lucie fetch {self.name} --into {self.folder}"
+            check_mirror(found, self.hub.repository, self.hub.revision, how)
         return found
 
     def _check_pins(self, project: Project, found: Folder) -> None:
@@ -148,7 +153,10 @@ class Recipe(Strict):
         """The files whose content decides what comes of the corpus."""
         listed = [project.root / "config" / "corpora" / f"{self.name}.yaml", *self.list_files(project)]
         listed += [project.root / name for name in (self.planted, self.pins) if name]
-        return listed if self.pins else [*listed, *(shard.path for shard in self.source(project).shards())]
+        if self.pins:
+            return listed
+        found = self.source(project)
+        return [*listed, found.path / MANIFEST] if self.hub else [*listed, *(shard.path for shard in found.shards())]
 
     def list_files(self, project: Project) -> list[Path]:
         """The files that its rules look things up in."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from lucie.corpus.clean import Cleaning
 from lucie.corpus.sources import Shard
 from lucie.corpus.statistics import MEASURES, Statistics
-from lucie.corpus.work import Done
+from lucie.corpus.work import Done, decisions
 from lucie.terminal import line, out
 
 ROWS = 30
@@ -52,12 +52,18 @@ def show_counts(found: Statistics) -> None:
 
 def show_cleaned(cleaning: Cleaning, report: dict[str, Any]) -> None:
     """What was kept and why the rest was not."""
-    reasons = sorted(report["dropped"].items(), key=lambda entry: -entry[1])
-    _show(pl.DataFrame(reasons, schema={"dropped for": pl.String(), "documents": pl.Int64()}, orient="row"))
+    found = decisions(cleaning)
+    kept = (pl.col("reason") == "").sum().alias("kept")
+    _show(found.group_by("language", maintain_order=True).agg(pl.len().alias("documents"), kept).head(ROWS))
+    out.print()
+    dropped = sorted(report["dropped"].items(), key=lambda entry: -entry[1])
+    _show(pl.DataFrame(dropped, schema={"dropped for": pl.String(), "documents": pl.Int64()}, orient="row"))
     for documents, rules in _by_count(report["not_applied"]).items():
         line("not applied", f"to {documents:,} documents, for want of metadata or a list: {', '.join(rules)}", "yellow")
+    if cleaning.reports("model")[0]["scales"]:
+        line("perplexity", "by a small model trained on this corpus, with its own thresholds: CCNet's is not here")
     for what, count in report["replaced"].items():
-        line(what, f"{count:,} addresses replaced")
+        line("replaced", f"{count:,} {what}")
     if report["chunks_cut"]:
         line("cut", f"{report['chunks_cut']:,} chunks of documents")
     if report["ids_seen_before"]:
@@ -67,7 +73,7 @@ def show_cleaned(cleaning: Cleaning, report: dict[str, Any]) -> None:
     part = f" ({report['kept'] / report['read']:.1%})" if report["read"] else ""
     out.print(f"[bold]{report['read']:,} documents in[/] = {report['kept']:,} kept{part} + "
               f"{sum(report['dropped'].values()):,} dropped")  # fmt: skip
-    out.print(f"the clean corpus: {cleaning.folder}/clean")
+    out.print(f"the clean corpus: {cleaning.folder}/clean", soft_wrap=True)
 
 
 def _by_count(counts: dict[str, int]) -> dict[int, list[str]]:
@@ -81,7 +87,7 @@ def _by_count(counts: dict[str, int]) -> dict[int, list[str]]:
 def _show(frame: pl.DataFrame) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for name in frame.columns:
-        table.add_column(name, justify="right" if name in MEASURES else "left", overflow="fold")
+        table.add_column(name, justify="right" if frame.schema[name].is_integer() else "left", overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell or "-" for cell in row))
     out.print(table)

@@ -11,8 +11,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from lucie.corpus.clean import STEPS, Cleaning
 from lucie.corpus.recipe import Recipe
 from lucie.errors import UsageError, unknown
@@ -39,7 +37,7 @@ def submit_cleaning(
     cleaning, jobs = Cleaning(project, recipe, folder.resolve()), site.jobs["cpu"]
     options = jobs.sbatch(charged)
     if not dry_run:
-        claim(cleaning)
+        cleaning.claim_folder()
     found: list[Submitted] = []
     after: str | None = None
     for step in STEPS:
@@ -54,13 +52,6 @@ def submit_cleaning(
     return found
 
 
-def claim(cleaning: Cleaning) -> None:
-    """Start in the folder or go on there, one process at a time."""
-    cleaning.folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(cleaning.folder.parent / f".{cleaning.folder.name}.lock"):
-        cleaning.claim_folder()
-
-
 def run_element(project: Project, recipe: Recipe, folder: Path, step: str, element: int) -> list[int]:
     """Do the tasks of one job of a step's array; returns their numbers.
 
@@ -69,7 +60,7 @@ def run_element(project: Project, recipe: Recipe, folder: Path, step: str, eleme
     if step not in STEPS:
         raise unknown("step", step, STEPS)
     cleaning = Cleaning(project, recipe, folder.resolve())
-    claim(cleaning)
+    cleaning.join()
     path = _list_path(cleaning.folder, step)
     elements = json.loads(path.read_text("utf-8")) if path.is_file() else [[n] for n in range(cleaning.tasks(step))]
     if not 0 <= element < len(elements):
