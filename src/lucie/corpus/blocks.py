@@ -17,7 +17,8 @@ from lucie.errors import UsageError
 
 BLOCK_BYTES = 8 << 20
 LINE_LIMIT = 64 << 20
-PARQUET_ROWS = 4096
+PARQUET_ROWS = 4096  # of a block, at most
+PARQUET_BUFFER = 1 << 20  # read of a column at a time; without it, pyarrow holds all of it that a row group has
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it; it is no part of the first line
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
@@ -153,11 +154,18 @@ def _parquet(path: Path, size: int) -> Iterator[Block]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=PARQUET_BUFFER) as file:
             row = 1
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+            for batch in file.iter_batches(batch_size=_rows_of_a_block(file.metadata)):
                 done = size * (row - 1 + batch.num_rows) // max(1, file.metadata.num_rows)
                 yield Block(path, row, batch, done)
                 row += batch.num_rows
     except (OSError, pyarrow.ArrowException) as error:
         raise UnreadableError(f"it is not a whole Parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _rows_of_a_block(metadata: Any) -> int:
+    """How many rows are about BLOCK_BYTES where they are the longest."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    longest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=0)
+    return min(PARQUET_ROWS, max(1, int(BLOCK_BYTES / max(1, longest))))

@@ -1,7 +1,7 @@
 """Turns a block of a file into documents. What is no document is named, line by line; nothing is lost in silence.
 
 Polars parses a block at once but is lenient: a number where a text belongs becomes its digits. Documents that may
-have come about so are looked at again one by one, and so is a block that polars refuses.
+have come about so are looked at again; a block with one that has, or that polars refuses, is read line by line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from lucie.corpus.documents import COLUMNS, TEXT
 
 # What a number, list, object or truth value looks like once polars has made a text of it.
 COERCED = r"(?s)^(?:[\[{].*[\]}]|-?\d[\d.eE+-]*|true|false)$"
-COERCED_BEGINS = [*"[{-0123456789tf"]
 LONE_SURROGATE = "\x00"  # what becomes of half of a surrogate pair
 AS_JSON = (pl.Binary, pl.Duration, pl.Object)  # and whatever is nested
 EXACT = 2**53  # below it a floating-point number without fraction is an integer
@@ -85,7 +84,7 @@ def _rows(block: Block, layout: Layout) -> Found:
     if not block.content or block.content.isspace():
         return pl.DataFrame(schema=layout.schema), [], []
     frame = _read(block.content, layout)
-    if frame is None or _doubtful(frame, layout.text):
+    if frame is None or _doubtful(frame, layout.text, block.content):
         return _line_by_line(block, layout)
     lines = range(block.first, block.first + block.content.count(b"\n") + (not block.content.endswith(b"\n")))
     return (frame, lines, []) if len(lines) == frame.height else _line_by_line(block, layout)  # some are blank
@@ -99,13 +98,25 @@ def _read(lines: bytes, layout: Layout) -> pl.DataFrame | None:
         return None
 
 
-def _doubtful(frame: pl.DataFrame, text: str) -> bool:
+def _doubtful(frame: pl.DataFrame, text: str, content: bytes) -> bool:
     """Whether a text may have been none in the file, or a character of any field."""
     texts = frame[text]
     if texts.has_nulls() or any(column.str.contains(LONE_SURROGATE, literal=True).any() for column in frame):
         return True
-    begins = texts.filter(texts.str.slice(0, 1).is_in(COERCED_BEGINS))
-    return bool(begins.str.contains(COERCED).any())
+    looks_coerced = texts.str.contains(COERCED).arg_true()
+    if looks_coerced.is_empty():
+        return False
+    lines = [line for line in content.split(b"\n") if line and not line.isspace()]
+    return len(lines) != len(texts) or not all(_says(lines[row], text, texts[row]) for row in looks_coerced)
+
+
+def _says(line: bytes, field: str, text: str) -> bool:
+    """Whether the line itself has that text in the field."""
+    try:
+        entry = json.loads(line.decode("utf-8"), object_pairs_hook=_first_of_each)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(entry, dict) and bool(entry.get(field) == text)
 
 
 def _line_by_line(block: Block, layout: Layout) -> Found:

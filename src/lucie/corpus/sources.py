@@ -22,6 +22,7 @@ from lucie.corpus.documents import COLUMNS
 from lucie.corpus.parsing import Layout, Parsed, parse
 from lucie.errors import UsageError
 
+Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 BLOCKS_AHEAD = 2  # a thread parses while the others wait for at most so many blocks each
 
@@ -51,6 +52,7 @@ class Shard:
 class Batch:
     """Some documents of a shard, the problems met among them, and how far into the file this reaches."""
 
+    shard: Shard
     documents: pl.DataFrame
     problems: tuple[Problem, ...]
     end: int
@@ -87,21 +89,23 @@ class Folder:
         return [Shard(path.relative_to(self.path).as_posix(), path, path.stat().st_size) for path in files]
 
     def read(self, shard: Shard, wanted: tuple[str, ...] = COLUMNS) -> Iterator[Batch]:
-        yield from self.map(shard, wanted, lambda batch: batch, threads=1)
+        yield from self.map([shard], wanted, lambda batch: batch, threads=1)
 
     def map(
-        self, shard: Shard, wanted: tuple[str, ...], function: Callable[[Batch], Result], threads: int
+        self, shards: Iterable[Shard], wanted: tuple[str, ...], function: Callable[[Batch], Result], threads: int
     ) -> Iterator[Result]:
-        """``function`` of each batch, in order, parsed by ``threads`` threads side by side."""
+        """``function`` of each batch of the shards, in order, parsed by ``threads`` threads side by side."""
         layout = Layout(self.columns, {}, wanted)
 
-        def work(block: Block) -> Result:
+        def work(piece: tuple[Shard, Block]) -> Result:
+            shard, block = piece
             parsed = parse(block, layout)
             problems = tuple(replace(problem, file=shard.name) for problem in parsed.problems)
             self._refuse(shard, problems)
-            return function(Batch(_named(parsed, shard), problems, block.end))
+            return function(Batch(shard, _named(parsed, shard), problems, block.end))
 
-        yield from in_order(work, self._blocks(shard), threads)
+        pieces = ((shard, block) for shard in shards for block in self._blocks(shard))
+        yield from in_order(work, pieces, threads)
 
     def _blocks(self, shard: Shard) -> Iterator[Block]:
         if not shard.bytes:
@@ -135,15 +139,15 @@ def _named(parsed: Parsed, shard: Shard) -> pl.DataFrame:
     return documents.with_columns(fill)
 
 
-def in_order(function: Callable[[Block], Result], blocks: Iterable[Block], threads: int) -> Iterator[Result]:
-    """``function`` of each block, computed side by side, given out in order, few at a time."""
+def in_order(function: Callable[[Piece], Result], pieces: Iterable[Piece], threads: int) -> Iterator[Result]:
+    """``function`` of each piece, computed side by side, given out in order, few at a time."""
     if threads == 1:
-        yield from map(function, blocks)
+        yield from map(function, pieces)
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: list[Future[Result]] = []
-        for block in blocks:
-            waiting.append(pool.submit(function, block))
+        for piece in pieces:
+            waiting.append(pool.submit(function, piece))
             if len(waiting) > BLOCKS_AHEAD * threads:
                 yield waiting.pop(0).result()
         for future in waiting:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -57,16 +58,18 @@ def count(corpus: Folder, threads: int, progress: Progress = lambda _: None) -> 
     def measured(batch: Batch) -> tuple[pl.DataFrame, Batch]:
         return measure(batch.documents), batch
 
-    for shard in corpus.shards():
-        done = 0
-        for counts, batch in corpus.map(shard, WANTED, measured, threads):
-            partial.append(counts)
-            problems += batch.problems
-            progress(batch.end - done)
-            done = batch.end
-            if sum(map(len, partial)) > GROUPS_HELD:
-                partial = [_summed(partial)]
-        progress(shard.bytes - done)
+    shards = corpus.shards()
+    *starts, total = accumulate((shard.bytes for shard in shards), initial=0)
+    start, done = dict(zip(shards, starts, strict=True)), 0
+    for counts, batch in corpus.map(shards, WANTED, measured, threads):
+        partial.append(counts)
+        problems += batch.problems
+        reached = start[batch.shard] + batch.end
+        progress(reached - done)
+        done = reached
+        if sum(map(len, partial)) > GROUPS_HELD:
+            partial = [_summed(partial)]
+    progress(total - done)
     return Statistics(_summed(partial), problems)
 
 
