@@ -167,7 +167,7 @@ def test_every_line_is_a_document_or_a_problem_whatever_the_blocks_and_threads(
         source = folder(Path(name), "skip")
         (source.path / "a.jsonl").write_bytes(b"\n".join(whole) or b"\n")
         (shard,) = source.shards()
-        batches = list(source.map(shard, ("id", "text"), lambda batch: batch, threads))
+        batches = list(source.map([shard], ("id", "text"), lambda batch: batch, threads))
     found = [row for batch in batches for row in batch.documents.iter_rows()]
     assert found == [(f"a:{n}", made[n - 1][1]["text"]) for n, kind in enumerate(kinds, 1) if kind == "good"]
     problems = [problem.line for batch in batches for problem in batch.problems]
