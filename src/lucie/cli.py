@@ -103,14 +103,14 @@ def verify(tier: TierOption = "", as_json: JsonOption = False) -> None:
     """Judge what is committed in results/ without running anything."""
     from lucie.stages import get_tier
     from lucie.terminal import show_report
+    from lucie.verify import together
     from lucie.verify import verify as verify_tier
 
     project = Project.find()
     names = [get_tier(project, tier).name] if tier else _published_tiers(project)
     reports = [verify_tier(project, name) for name in names]
     if as_json:
-        content = [report.to_json() for report in reports]
-        print(json.dumps(content[0] if len(content) == 1 else content, indent=1, ensure_ascii=False))
+        print(json.dumps(together(reports).to_json(), indent=1, ensure_ascii=False))
     else:
         for report in reports:
             show_report(report)

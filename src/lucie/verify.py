@@ -14,6 +14,7 @@ from lucie.errors import Exit, MismatchError, UsageError
 from lucie.files import sha256, sha256_of, write_json
 from lucie.judge import Judge
 from lucie.manifest import Manifest, changed_parts, ingredients, load_values, wrong_outputs
+from lucie.notebook import RECORD
 from lucie.project import Project
 from lucie.records import KINDS
 from lucie.records.build import index_problems
@@ -52,6 +53,20 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         return {**self.verdicts_json(), "mismatches": self.mismatches, "behind": self.behind}
+
+
+def together(reports: list[Report]) -> Report:
+    """One report of several tiers; a stage that is behind is named with its tier, except in `record`."""
+    if len(reports) == 1:
+        return reports[0]
+    found = Report(", ".join(report.tier for report in reports))
+    for report in reports:
+        found.verdicts += report.verdicts
+        found.mismatches += report.mismatches
+        prefix = "" if report.tier == RECORD else f"{report.tier}/"
+        found.behind |= {f"{prefix}{stage}": changed for stage, changed in report.behind.items()}
+    found.mismatches = list(dict.fromkeys(found.mismatches))
+    return found
 
 
 def judge(project: Project, folder: Path, tier: str) -> Report:

@@ -61,16 +61,13 @@ def clean(
 
 
 def _start(cleaning: Cleaning) -> None:
-    try:
-        cleaning.claim_folder()
-    except UsageError:
-        if not (work_in(cleaning.folder) and cleaning.project.build in cleaning.folder.resolve().parents):
-            raise
-        old = cleaning.folder.with_name(f".{cleaning.folder.name}.old")
+    folder, held = cleaning.folder, work_in(cleaning.folder)
+    if held and held["key"] != cleaning.key and cleaning.project.build in folder.resolve().parents:
+        old = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
-        cleaning.folder.replace(old)  # at once, so that a kill leaves no half of it
+        folder.replace(old)  # at once, so that a kill leaves no half of it
         shutil.rmtree(old)
-        cleaning.claim_folder()
+    cleaning.claim_folder()
 
 
 def run_step(cleaning: Cleaning, step: str, jobs: int, watch: Watch) -> None:
