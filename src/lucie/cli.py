@@ -352,6 +352,28 @@ def fetch_sample(
     line("sample", f"{len(subsets)} subsets, {len(new)} of them new: {held}, all as pinned")
 
 
+@fetch.command("tokenizers")
+def fetch_tokenizers(
+    into: Annotated[Path, typer.Option("--into", help="where to put them")] = Path("data/tokenizers"),
+    mirror: Annotated[
+        Path | None,
+        typer.Option("--mirror", help="a folder that holds them (or all raw files), instead of the network"),
+    ] = None,
+) -> None:
+    """Get the authors' tokenizers at their pinned commit; say which others are missing, and why."""
+    from lucie.pinned import progress_bar
+    from lucie.terminal import line
+    from lucie.tokenizer import others
+
+    project = Project.find()
+    pins = others.load_pins(project)
+    with progress_bar(pins.values()) as progress:
+        new = others.fetch(project, into, mirror, progress)
+    line("tokenizers", f"{', '.join(others.found(into))} in {into}, {new} of {len(pins)} files new, all as pinned")
+    for lacking in others.missing(project, into):
+        line(lacking.name, f"missing: {lacking.repository}: {lacking.reason}", "yellow")
+
+
 @fetch.command("full")
 def fetch_full(
     into: Annotated[Path, typer.Option("--into", help="where to put the files")] = Path("data/full"),
