@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,18 +146,29 @@ def publish(
 
 @app.command()
 def why(
-    claim: Annotated[str, typer.Argument(help="a claim of paper/claims/")],
+    claim: Annotated[str, typer.Argument(help="a claim of paper/claims/, or step:N for a training step")],
     build: Annotated[bool, typer.Option("--build", help="ask build/ instead of results/")] = False,
+    tier: Annotated[str, typer.Option("--tier", help="of a training step")] = "mini",
+    phase: Annotated[str, typer.Option("--phase", help="of a training step: main, extension, annealing")] = "main",
 ) -> None:
-    """Show the chain behind a number."""
-    from lucie.claims import get_claim
+    """Show the chain behind a number, or the documents behind a training step."""
     from lucie.terminal import line
-    from lucie.why import why as chain
 
     project = Project.find()
-    tier = get_claim(project, claim).tier
-    for what, text in chain(project, claim, (project.build if build else project.results) / tier):
+    for what, text in _links(project, claim, build, tier, phase):
         line(what, text)
+
+
+def _links(project: Project, claim: str, build: bool, tier: str, phase: str) -> Iterator[tuple[str, str]]:
+    if claim.startswith("step:"):
+        from lucie.tokens.audit import why_step
+
+        return why_step(project, claim, tier, phase)
+    from lucie.claims import get_claim
+    from lucie.why import why as chain
+
+    tier = get_claim(project, claim).tier
+    return chain(project, claim, (project.build if build else project.results) / tier)
 
 
 @app.command()
