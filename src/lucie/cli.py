@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,18 +146,29 @@ def publish(
 
 @app.command()
 def why(
-    claim: Annotated[str, typer.Argument(help="a claim of paper/claims/")],
+    claim: Annotated[str, typer.Argument(help="a claim of paper/claims/, or step:N for a training step")],
     build: Annotated[bool, typer.Option("--build", help="ask build/ instead of results/")] = False,
+    tier: Annotated[str, typer.Option("--tier", help="of a training step")] = "mini",
+    phase: Annotated[str, typer.Option("--phase", help="of a training step: main, extension, annealing")] = "main",
 ) -> None:
-    """Show the chain behind a number."""
-    from lucie.claims import get_claim
+    """Show the chain behind a number, or the documents behind a training step."""
     from lucie.terminal import line
-    from lucie.why import why as chain
 
     project = Project.find()
-    tier = get_claim(project, claim).tier
-    for what, text in chain(project, claim, (project.build if build else project.results) / tier):
+    for what, text in _links(project, claim, build, tier, phase):
         line(what, text)
+
+
+def _links(project: Project, claim: str, build: bool, tier: str, phase: str) -> Iterator[tuple[str, str]]:
+    if claim.startswith("step:"):
+        from lucie.tokens.audit import why_step
+
+        return why_step(project, claim, tier, phase)
+    from lucie.claims import get_claim
+    from lucie.why import why as chain
+
+    tier = get_claim(project, claim).tier
+    return chain(project, claim, (project.build if build else project.results) / tier)
 
 
 @app.command()
@@ -350,6 +362,28 @@ def fetch_sample(
     size = sum(subset.finished.bytes for subset in subsets) / 1e6
     held = f"{documents:,} documents, {size:.1f} MB in {into}"
     line("sample", f"{len(subsets)} subsets, {len(new)} of them new: {held}, all as pinned")
+
+
+@fetch.command("tokenizers")
+def fetch_tokenizers(
+    into: Annotated[Path, typer.Option("--into", help="where to put them")] = Path("data/tokenizers"),
+    mirror: Annotated[
+        Path | None,
+        typer.Option("--mirror", help="a folder that holds them (or all raw files), instead of the network"),
+    ] = None,
+) -> None:
+    """Get the authors' tokenizers at their pinned commit; say which others are missing, and why."""
+    from lucie.pinned import progress_bar
+    from lucie.terminal import line
+    from lucie.tokenizer import others
+
+    project = Project.find()
+    pins = others.load_pins(project)
+    with progress_bar(pins.values()) as progress:
+        new = others.fetch(project, into, mirror, progress)
+    line("tokenizers", f"{', '.join(others.found(into))} in {into}, {new} of {len(pins)} files new, all as pinned")
+    for lacking in others.missing(project, into):
+        line(lacking.name, f"missing: {lacking.repository}: {lacking.reason}", "yellow")
 
 
 @fetch.command("full")
