@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from lucie.errors import UsageError
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 LINE_LIMIT = 64 << 20
 PARQUET_ROWS = 4096  # of a block, at most
 PARQUET_BUFFER = 1 << 20  # read of a column at a time; without it, pyarrow holds all of it that a row group has
