@@ -31,7 +31,8 @@ from lucie.corpus.clean import STEPS, Cleaning
 from lucie.corpus.documents import SCHEMA
 from lucie.corpus.recipe import Recipe
 from lucie.corpus.sources import Folder
-from lucie.corpus.statistics import GROUPS, MEASURES, WANTED, WORD, count
+from lucie.corpus.statistics import GROUPS, MEASURES, WANTED, count
+from lucie.corpus.words import WORD
 from lucie.corpus.work import run_step
 from lucie.machine import cores
 from lucie.project import Project
@@ -144,7 +145,7 @@ def speed(folder: Path, pieces: list[bytes], size: int) -> bool:
     held = show(what, mine, other, "MB/s", f">= {OF_POLARS}", mine >= OF_POLARS * other)
     show(f"count {size} MB, files of 1 MB; polars scan", rate["lucie", small], rate["polars", small], "MB/s")
     if not readable:
-        print("datatrove is not measured: its reader needs orjson, which is not in requirements.lock (pip install it)")
+        print("datatrove is not measured: its reader needs orjson (group dev)")
         return False
     other = rate["DocStats", part]
     what = "count; datatrove's reader, DocStats"

@@ -32,7 +32,7 @@ def documents(folder: Path, most: int | None = None) -> list[dict[str, str]]:
     return [json.loads(line) for file in files for line in file.read_text("utf-8").split("\n")[:most] if line]
 
 
-TEXTS = [document["text"] for document in documents(ROOT / "data" / "mini")]
+TEXTS = [document["text"] for document in documents(ROOT / "data" / "mini" / "documents")]
 OURS = bpe.train(TEXTS, SMALL)
 RULES = Rules.of(OURS)
 

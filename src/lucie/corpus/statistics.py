@@ -17,11 +17,11 @@ import polars as pl
 from lucie.corpus.blocks import Problem
 from lucie.corpus.documents import TEXT
 from lucie.corpus.sources import Batch, Folder
+from lucie.corpus.words import count_words
 
 GROUPS = ("source", "language", "category", "year")
 MEASURES = ("documents", "words", "characters", "bytes")
 WANTED = (TEXT, "source", "language", "category", "date")
-WORD = r"[^\s\x1c-\x1f]+"
 GROUPS_HELD = 10_000  # partial sums are added up when there are more
 
 Progress = Callable[[int], None]
@@ -81,7 +81,7 @@ def measure(documents: pl.DataFrame) -> pl.DataFrame:
             *GROUPS[:3],
             pl.col("date").str.extract(r"(?:^|\D)(\d{4})(?:\D|$)").alias("year"),
             pl.lit(1).alias("documents"),
-            text.str.count_matches(WORD).alias("words"),
+            count_words(documents[TEXT]).alias("words"),
             text.str.len_chars().alias("characters"),
             text.str.len_bytes().alias("bytes"),
         )
