@@ -3,6 +3,10 @@
     input/NAME, transcribed/NAME   a record: its table and its schema
     corpus/NAME                    a corpus: its recipe, the lists of its rules and its documents
     product/NAME                   big files that a stage of the same tier made
+    tokenizer/NAME                 what a tokenizer is trained with: config/tokenizers
+    mix/NAME                       what a training reads: config/mixes
+    items/NAME                     test items: data/NAME/items
+    fetched/tokenizers             tokenizers of others, where they were fetched
 
 The files named by `input_files` decide whether a stage is out of date. Documents that are not in git, and products, are
 too big for that: the list of their sha256 stands for them, and `folders` says where they are.
@@ -10,12 +14,15 @@ too big for that: the list of their sha256 stands for them, and `folders` says w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from lucie.corpus.recipe import Recipe
 from lucie.errors import UsageError
 from lucie.project import Project
+
+CONFIGURED = {"tokenizer": "tokenizers", "mix": "mixes"}
 
 
 def work_folder(project: Project, tier: str) -> Path:
@@ -29,8 +36,24 @@ def input_files(project: Project, tier: str, name: str) -> list[Path]:
     if kind == "corpus":
         return Recipe.load(project, rest).input_files(project)
     if kind == "product":
-        return [_there(project.build / tier / "products" / f"{rest}.json", f"Product '{rest}' was not made")]
+        return [_there(_product(project, tier, rest), f"Product '{rest}' was not made")]
+    if kind in CONFIGURED:
+        return [_there(project.root / "config" / CONFIGURED[kind] / f"{rest}.yaml", f"There is no {kind} '{rest}'")]
+    if kind == "items":
+        return sorted((project.root / "data" / rest / "items").glob("*.jsonl"))
+    if kind == "fetched":
+        return sorted((project.root / "data" / rest).glob("*/*.json"))
     return [_there(project.records / f"{name}{suffix}", f"Record '{name}' is missing") for suffix in (".csv", ".yaml")]
+
+
+def product_files(project: Project, tier: str, name: str, pattern: str = "*") -> list[Path]:
+    """The files of a product that a stage of the tier made, in order. Raises UsageError where it was not made."""
+    listed = json.loads(_there(_product(project, tier, name), f"Product '{name}' was not made").read_text("utf-8"))
+    return [work_folder(project, tier) / name / path for path in sorted(listed) if Path(path).match(pattern)]
+
+
+def _product(project: Project, tier: str, name: str) -> Path:
+    return project.build / tier / "products" / f"{name}.json"
 
 
 def folders(project: Project, tier: str, reads: list[str]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from lucie.corpus.words import count_words
 from lucie.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def measure(tokenizer: Tokenizer, documents: pl.DataFrame) -> pl.DataFrame:
     counted = documents.select(
         pl.col(GROUPS).cast(pl.String).fill_null(""),
         pl.lit(1, pl.Int64).alias("documents"),
-        text.str.count_matches(r"\S+").alias("words"),
+        count_words(documents["text"]).alias("words"),
         text.str.len_chars().alias("characters"),
         text.str.len_bytes().alias("bytes"),
         tokens,

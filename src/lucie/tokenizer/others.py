@@ -1,7 +1,7 @@
 """Tokenizers of others: those in a folder, and how the authors' get there.
 
-config/tokenizers.csv pins the authors' files. Those that they compared theirs with lie on the Hugging Face hub;
-config/tokenizers_missing.csv says of each why it is not fetched. Whoever has one puts its tokenizer.json into a folder
+config/tokenizers/fetched.csv pins the authors' files. Those that they compared theirs with lie on the Hugging Face hub;
+config/tokenizers/missing.csv says of each why it is not fetched. Whoever has one puts its tokenizer.json into a folder
 of its name beside the others.
 """
 
@@ -24,7 +24,7 @@ UPSTREAM = Path("lucie") / "tokenizers"  # where they are among the authors' raw
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """A row of config/tokenizers.csv: a file of a tokenizer, ``path`` within its repository."""
+    """A row of config/tokenizers/fetched.csv: a file of a tokenizer, ``path`` within its repository."""
 
     name: str
     repository: str
@@ -43,7 +43,7 @@ class PinnedFile:
 
 @dataclass(frozen=True)
 class Missing:
-    """A row of config/tokenizers_missing.csv: a tokenizer that is not fetched, and why."""
+    """A row of config/tokenizers/missing.csv: a tokenizer that is not fetched, and why."""
 
     name: str
     repository: str
@@ -52,7 +52,7 @@ class Missing:
 
 def load_pins(project: Project) -> dict[str, Pin]:
     """The pinned files, by their place in our folder."""
-    rows = read_rows(project.root / "config" / "tokenizers.csv", PinnedFile)
+    rows = read_rows(project.root / "config" / "tokenizers" / "fetched.csv", PinnedFile)
     return {row.pin.path: row.pin for row in rows}
 
 
@@ -66,7 +66,7 @@ def found(folder: Path) -> dict[str, Path]:
 def missing(project: Project, folder: Path) -> list[Missing]:
     """The tokenizers that the authors compared with and that are not in the folder, each with the reason."""
     held = found(folder)
-    rows = read_rows(project.root / "config" / "tokenizers_missing.csv", Missing)
+    rows = read_rows(project.root / "config" / "tokenizers" / "missing.csv", Missing)
     return [row for row in rows if row.name not in held]
 
 
