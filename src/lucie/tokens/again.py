@@ -105,10 +105,21 @@ def by_language(plan: pl.DataFrame) -> pl.DataFrame:
     return shares.pivot("phase", index="language", values="percent", maintain_order=True).fill_null(0.0)
 
 
-def by_kind(plan: pl.DataFrame) -> dict[str, dict[str, float]]:
-    """Percents of each phase by category, for `lucie.plots.mixes.by_kind`."""
-    shares = plan.group_by("phase", "category", maintain_order=True).agg(percent=100 * pl.sum("weight"))
-    return {phase: dict(shares.filter(phase=phase).select("category", "percent").iter_rows()) for phase in PHASES}
+def by_kind(counts: pl.DataFrame, plan: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Percents of the corpus and of each phase by category, for `lucie.plots.mixes.by_kind`."""
+    held = counts.select(pl.lit("Corpus").alias("phase"), "category", share=pl.col("tokens") / pl.col("tokens").sum())
+    named = {"main": "Main phase", "extension": "Extension", "annealing": "Annealing"}
+    read = plan.select(pl.col("phase").replace_strict(named), "category", share="weight")
+    shares = (
+        pl.concat([held, read])
+        .with_columns(pl.col("category").str.to_lowercase())
+        .group_by("phase", "category", maintain_order=True)
+        .agg(percent=100 * pl.sum("share"))
+    )
+    return {
+        phase: dict(shares.filter(phase=phase).select("category", "percent").iter_rows())
+        for phase in ("Corpus", *named.values())
+    }
 
 
 def items(project: Project, name: str) -> dict[str, str]:
