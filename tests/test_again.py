@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from lucie.errors import UsageError
 from lucie.files import sha256
-from lucie.inputs import input_files, product_files
+from lucie.inputs import input_file, input_files, product_files
 from lucie.project import Project
 from lucie.records import load_record
 from lucie.tokenizer import again as tokenizers
@@ -130,14 +130,18 @@ def test_an_item_that_was_trained_on_is_found(written: tokens.Written, built: Pr
     path.write_text(before, "utf-8")
 
 
-def test_inputs_are_named_by_what_they_are(built: Project, trained: tokenizers.Trained) -> None:
-    assert [path.name for path in input_files(built, "mini", "mix/mini")] == ["mini.yaml"]
-    assert len(input_files(built, "mini", "items/mini")) == 8
-    assert input_files(built, "mini", "fetched/tokenizers") == []
+def test_inputs_are_called_by_what_they_are(built: Project, trained: tokenizers.Trained) -> None:
+    folder = built.build / "mini"
+    assert list(input_files(built, folder, "mix/mini")) == ["config/mixes/mini.yaml"]
+    assert len(input_files(built, folder, "items/mini")) == 8
+    assert input_files(built, folder, "fetched/tokenizers") == {}
+    for called, path in input_files(built, folder, "product/tokenizer").items():
+        assert called == "products/tokenizer.json"
+        assert path == input_file(built, folder, called) == folder / called
     assert [path.name for path in product_files(built, "mini", "tokenizer", "tokenizer.json")] == ["tokenizer.json"]
     for name in ("product/nothing", "tokenizer/nothing"):
         with pytest.raises(UsageError, match="nothing"):
-            input_files(built, "mini", name)
+            input_files(built, folder, name)
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,27 @@ def work_folder(project: Project, tier: str) -> Path:
     return project.build / tier / "work"
 
 
-def input_files(project: Project, tier: str, name: str) -> list[Path]:
-    """The files whose content stands for the input ``name``. Raises UsageError where one is missing."""
+def input_files(project: Project, folder: Path, name: str) -> dict[str, Path]:
+    """The files whose content stands for the input ``name``, by what manifests call them.
+
+    ``folder`` holds the tier's results: in build/ for a run, in results/ for what was published. Raises UsageError
+    where a file is missing.
+    """
+    if name.startswith("product/"):
+        path = _product(folder, name.partition("/")[2])
+        return {path.relative_to(folder).as_posix(): path}
+    return {project.relative(path): path for path in _files(project, name)}
+
+
+def input_file(project: Project, folder: Path, called: str) -> Path:
+    """The file that the manifest in ``folder`` calls so."""
+    return (folder if called.startswith("products/") else project.root) / called
+
+
+def _files(project: Project, name: str) -> list[Path]:
     kind, _, rest = name.partition("/")
     if kind == "corpus":
         return Recipe.load(project, rest).input_files(project)
-    if kind == "product":
-        return [_there(_product(project, tier, rest), f"Product '{rest}' was not made")]
     if kind in CONFIGURED:
         return [_there(project.root / "config" / CONFIGURED[kind] / f"{rest}.yaml", f"There is no {kind} '{rest}'")]
     if kind == "items":
@@ -48,12 +62,12 @@ def input_files(project: Project, tier: str, name: str) -> list[Path]:
 
 def product_files(project: Project, tier: str, name: str, pattern: str = "*") -> list[Path]:
     """The files of a product that a stage of the tier made, in order. Raises UsageError where it was not made."""
-    listed = json.loads(_there(_product(project, tier, name), f"Product '{name}' was not made").read_text("utf-8"))
+    listed = json.loads(_product(project.build / tier, name).read_text("utf-8"))
     return [work_folder(project, tier) / name / path for path in sorted(listed) if Path(path).match(pattern)]
 
 
-def _product(project: Project, tier: str, name: str) -> Path:
-    return project.build / tier / "products" / f"{name}.json"
+def _product(folder: Path, name: str) -> Path:
+    return _there(folder / "products" / f"{name}.json", f"Product '{name}' was not made")
 
 
 def folders(project: Project, tier: str, reads: list[str]) -> Iterator[Path]:

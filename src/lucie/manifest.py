@@ -95,20 +95,23 @@ def lock(folder: Path) -> FileLock:
     return FileLock(folder / ".lock", timeout=600)
 
 
-def ingredients(project: Project, stage: Stage, tier: str, overrides: dict[str, Any] | None = None) -> Ingredients:
-    """What a run of ``stage`` would be made from now."""
+def ingredients(
+    project: Project, stage: Stage, tier: str, overrides: dict[str, Any] | None = None, folder: Path | None = None
+) -> Ingredients:
+    """What a run of ``stage`` would be made from now; products are those in ``folder`` (default: build/<tier>)."""
     run = stage.run(tier)
     notebook = project.notebooks / stage.notebook
     if not notebook.is_file():
         raise UsageError(f"Stage '{stage.id}' names the notebook {notebook}, which is missing.")
-    inputs = [file for name in run.reads for file in input_files(project, tier, name)]
+    place = folder or project.build / tier
+    inputs = {called: path for name in run.reads for called, path in input_files(project, place, name).items()}
     cells = notebooks.read(notebook, tier)
     modules = modules_of(notebooks.code(cells), project.root / "src" / "lucie")
     return Ingredients(
         notebook={project.relative(notebook): notebooks.digest(cells)},
         code={project.relative(path): sha256(path) for path in modules.values()},
         parameters={"tier": tier, **run.parameters, **(overrides or {})},
-        inputs={project.relative(path): sha256(path) for path in inputs},
+        inputs={called: sha256(path) for called, path in inputs.items()},
     )
 
 
@@ -122,7 +125,7 @@ def why_stale(project: Project, stage: Stage, tier: str, manifest: Manifest) -> 
     entry = manifest.stages.get(stage.id)
     if entry is None:
         return "never ran"
-    now = ingredients(project, stage, tier)
+    now = ingredients(project, stage, tier, folder=manifest.folder)
     if now.key != entry.key:
         return "changed: " + ", ".join(changed_parts(entry.ingredients, now))
     if entry.environment.get("container") != container() and not stage.run(tier).keep_on_new_image:

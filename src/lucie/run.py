@@ -18,7 +18,7 @@ from lucie.claims import judged_in
 from lucie.errors import StageError, UsageError, unknown
 from lucie.files import sha256, sha256_of
 from lucie.groups import require
-from lucie.inputs import folders, work_folder
+from lucie.inputs import folders, input_file, work_folder
 from lucie.landing import land
 from lucie.manifest import Ingredients, StageManifest, container, ingredients
 from lucie.project import Project
@@ -179,8 +179,9 @@ def _refuse_other_reads(project: Project, stage: Stage, made_from: Ingredients, 
     allowed = [*folders(project, tier, stage.run(tier).reads)]
     allowed += [work_folder(project, tier) / name for name in outputs["products"]]
     within = tuple(f"{project.relative(folder)}/" for folder in allowed)
+    inputs = {project.relative(input_file(project, project.build / tier, called)) for called in made_from.inputs}
     for path in outputs["reads"]:
-        if path in made_from.inputs or f"{path}/".startswith(within):
+        if path in inputs or f"{path}/".startswith(within):
             continue
         if path.startswith("data/records/published/"):
             raise StageError(

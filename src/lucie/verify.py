@@ -12,6 +12,7 @@ from typing import Any
 from lucie.claims import Unjudged, load_all
 from lucie.errors import Exit, MismatchError, UsageError
 from lucie.files import sha256, sha256_of, write_json
+from lucie.inputs import input_file
 from lucie.judge import Judge
 from lucie.manifest import Manifest, changed_parts, ingredients, load_values, wrong_outputs
 from lucie.notebook import RECORD
@@ -117,7 +118,7 @@ def verify(project: Project, tier: str) -> Report:
         if stage.id not in manifest.stages:
             report.mismatches.append(f"results/{tier} lacks stage '{stage.id}'. Run it, then lucie publish.")
             continue
-        now, then = ingredients(project, stage, tier), manifest.stages[stage.id].ingredients
+        now, then = ingredients(project, stage, tier, folder=folder), manifest.stages[stage.id].ingredients
         changed = [name for name in changed_parts(then, now) if name not in then.inputs]
         if changed:
             report.behind[stage.id] = changed
@@ -142,9 +143,10 @@ def _changed_files(project: Project, manifest: Manifest) -> list[str]:
     for name, entry in manifest.stages.items():
         problems += [f"{where}/{wrong} is not what stage '{name}' made" for wrong in wrong_outputs(manifest, name)]
         problems += [
-            f"{path} is not what stage '{name}' read" if (project.root / path).is_file() else f"{path} is missing"
-            for path, digest in entry.ingredients.inputs.items()
-            if not (project.root / path).is_file() or sha256(project.root / path) != digest
+            f"{called} is not what stage '{name}' read" if path.is_file() else f"{called} is missing"
+            for called, digest in entry.ingredients.inputs.items()
+            for path in [input_file(project, manifest.folder, called)]
+            if not path.is_file() or sha256(path) != digest
         ]
     now = judged_files(project)
     problems += [

@@ -50,7 +50,7 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
     yield from (("", line) for line in _cell_source(folder / "notebooks" / Path(notebook).name, cell))
     for path, digest in entry.ingredients.inputs.items():
         yield "input", f"{path}  sha256 {digest[:16]}"
-        if path.endswith(".csv"):
+        if path.startswith("data/records/") and path.endswith(".csv"):
             record = path.removeprefix("data/records/").removesuffix(".csv")
             yield from (("from", text) for text in _sources(project, record))
     yield (
