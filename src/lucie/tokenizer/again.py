@@ -100,8 +100,8 @@ class Trained:
 
     @cached_property
     def others(self) -> dict[str, Path]:
-        """Tokenizers of others on this machine (`lucie fetch tokenizers`), by name."""
-        return others.found(self.project.root / others.FOLDER)
+        """Tokenizers of others on this machine (`lucie fetch tokenizers`), by name; none where the recipe asks none."""
+        return others.found(self.project.root / others.FOLDER) if self.recipe.beside_others else {}
 
     def missing(self) -> pl.DataFrame:
         """The tokenizers that the authors compared with and that are not here, and why."""

@@ -21,6 +21,7 @@ class TokenizerRecipe(BaseModel):
     says: str
     vocabulary: int = Field(ge=1)
     held_out_per_mille: int = Field(ge=0, le=1000, description="of the documents, by `lucie.tokens.heldout`")
+    beside_others: bool = Field(default=False, description="measured beside the tokenizers that were fetched")
 
     @classmethod
     def load(cls, project: Project, name: str) -> TokenizerRecipe:
