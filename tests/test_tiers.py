@@ -123,6 +123,29 @@ def test_a_value_that_is_gone_differs_from_the_committed_run(tiers: Project, luc
     assert (found.verdict, len(found.differing)) == ("differs", 2)
 
 
+def test_a_training_is_judged_by_the_interval_over_seeds_and_a_time_never(tiers: Project, lucie: Lucie) -> None:
+    claims = tiers.root / "paper" / "claims" / "mini.yaml"
+    claims.write_text(AGAIN.replace("{kind: precision, relative: 1.0e-9}", "{kind: training, relative: 1.0e-9}"))
+    path = tiers.notebooks / "first.ipynb"
+    given = 'results.value("first.again", NUMBER, between=(5.5, 6.2))', 'results.value("first.time", 1.5, varies=True)'
+    before = json.dumps('results.value("first.again", NUMBER)')[1:-1]
+    path.write_text(path.read_text().replace(before, json.dumps("\n".join(given))[1:-1]))
+    assert lucie(tiers, "run", "first", "--tier", "mini").returncode == Exit.HELD
+    assert lucie(tiers, "publish", "--tier", "mini", "--yes").returncode == Exit.HELD
+
+    def rerun(number: str) -> tuple[str, str]:
+        content = path.read_text().replace("NUMBER = 6.0", f"NUMBER = {number}").replace("1.5, varies", "2.5, varies")
+        path.write_text(content)
+        done = lucie(tiers, "reproduce", "--tier", "mini")
+        path.write_text(content.replace(f"NUMBER = {number}", "NUMBER = 6.0"))
+        return judge(tiers, tiers.build / "mini", "mini").verdicts[0].verdict, done.stdout
+
+    verdict, said = rerun("6.1")
+    assert verdict == "within tolerance" and "as in results/mini" in said
+    verdict, said = rerun("6.3")
+    assert verdict == "differs" and "first.again: 6.0 → 6.3" in said and "first.time" not in said
+
+
 def test_a_group_that_is_not_installed_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODULES, "corpus", ("no_such_module",))
     with pytest.raises(UsageError, match=r"group 'corpus'.*tools/setup\.sh corpus"):

@@ -68,7 +68,14 @@ class Precision(Strict):
     absolute: float = 0.0
 
 
-Tolerance = Annotated[Exact | Rounding | Precision, Field(discriminator="kind")]
+class Training(Strict):
+    """Within the interval over seeds that the committed run gives for a value; others within ``relative``."""
+
+    kind: Literal["training"]
+    relative: float = 0.0
+
+
+Tolerance = Annotated[Exact | Rounding | Precision | Training, Field(discriminator="kind")]
 
 
 class Explanation(Strict):

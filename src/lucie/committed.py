@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from lucie.claims import Committed
+from lucie.claims import Committed, Tolerance, Training
 from lucie.tolerance import DIFFERS, REPRODUCED, WITHIN, Cell, compare, describe
 from lucie.verdict import Verdict
 
@@ -19,7 +19,7 @@ def verdict(claim: Committed, committed: Values, ours: Values | None) -> Verdict
     """The verdict on a rerun's values ``ours``; None where the committed run itself is looked at."""
     found = Verdict(claim.id, claim.item, claim.says, QUOTED, claim.reason, stage=claim.stage)
     found.tolerance = describe(claim.tolerance)
-    wanted = {name: entry for name, entry in committed.items() if entry["stage"] == claim.stage}
+    wanted = _judged(committed, claim.stage)
     found.published = f"{len(wanted)} values"
     if ours is None:
         found.explanation = (
@@ -30,12 +30,23 @@ def verdict(claim: Committed, committed: Values, ours: Values | None) -> Verdict
     if not wanted:
         found.verdict, found.explanation = NOT_ATTEMPTED, "No run of this stage is committed yet."
         return found
-    mine = {name: entry for name, entry in ours.items() if entry["stage"] == claim.stage}
-    cells = [
-        compare(name, _text(wanted, name), _text(mine, name), 1, claim.tolerance)
-        for name in sorted(wanted.keys() | mine.keys())
-    ]
+    mine = _judged(ours, claim.stage)
+    cells = [_compare(name, wanted, mine, claim.tolerance) for name in sorted(wanted.keys() | mine.keys())]
     return _sum_up(found, cells)
+
+
+def _judged(values: Values, stage: str) -> Values:
+    """The values of a stage, but for those that vary from machine to machine."""
+    return {name: entry for name, entry in values.items() if entry["stage"] == stage and not entry.get("varies")}
+
+
+def _compare(name: str, wanted: Values, mine: Values, tolerance: Tolerance) -> Cell:
+    cell = compare(name, _text(wanted, name), _text(mine, name), 1, tolerance)
+    between = wanted.get(name, {}).get("between")
+    if not between or cell.deviation is None or cell.verdict == REPRODUCED or not isinstance(tolerance, Training):
+        return cell
+    low, high = between
+    return replace(cell, verdict=WITHIN if low <= mine[name]["value"] <= high else DIFFERS)
 
 
 def _text(values: Values, name: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lucie.errors import MismatchError, UsageError
 from lucie.files import write_json
@@ -29,12 +32,12 @@ class Changes:
 
 
 def changes(before: Path, now: Path) -> Changes:
-    """What replacing ``before`` by ``now`` changes in values, tables and figures."""
+    """What replacing ``before`` by ``now`` changes in values, tables and figures, but for what varies anyway."""
     found = Changes()
     old_values, new_values = load_values(before), load_values(now)
     for name in sorted(old_values.keys() | new_values.keys()):
         old, new = (values.get(name, {}).get("value") for values in (old_values, new_values))
-        if old != new:
+        if old != new and not _expected(old_values.get(name), new_values.get(name)):
             found.values.append(f"{name}: {_word(old)} → {_word(new)}")
     old_files, new_files = _outputs(before), _outputs(now)
     for path in sorted(old_files.keys() | new_files.keys()):
@@ -44,14 +47,30 @@ def changes(before: Path, now: Path) -> Changes:
     return found
 
 
+def _expected(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool:
+    """Whether two values of one name may differ: both vary, or the new one is where the old one says."""
+    if old is None or new is None:
+        return False
+    low, high = old.get("between", (math.inf, -math.inf))
+    return bool(old.get("varies") and new.get("varies")) or (
+        isinstance(new["value"], int | float) and low <= new["value"] <= high
+    )
+
+
 def _word(value: object) -> str:
     return "none" if value is None else str(value)
 
 
 def _outputs(folder: Path) -> dict[str, str]:
     stages = Manifest.load(folder).stages.values()
+    varying = {
+        path for entry in stages for shown in entry.shown.values() if shown.get("varies") for path in shown["files"]
+    }
     return {
-        path: digest for entry in stages for path, digest in entry.outputs.items() if not path.startswith(RERUN_DIFFERS)
+        path: "varies" if path in varying else digest
+        for entry in stages
+        for path, digest in entry.outputs.items()
+        if not path.startswith(RERUN_DIFFERS)
     }
 
 

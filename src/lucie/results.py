@@ -63,10 +63,19 @@ class Results:
         print(os.environ.get(STAMP_VARIABLE) or f"stage {stage} · tier {tier} · opened by hand: not recorded")
         return cls(stage, folder, project)
 
-    def value(self, name: str, value: float | int | str, unit: str = "") -> None:
+    def value(
+        self,
+        name: str,
+        value: float | int | str,
+        unit: str = "",
+        between: tuple[float, float] | None = None,
+        varies: bool = False,
+    ) -> None:
         """Give out one number or word.
 
-        Raises ValueError for a name already given, a malformed name or a value that is not finite.
+        ``between`` is where another run of the same is expected (an interval over seeds). What ``varies`` from machine
+        to machine (a time, a speed) is never judged. Raises ValueError for a name already given, a malformed name or a
+        value that is not finite.
         """
         self._check(name, self._values)
         plain = value.item() if hasattr(value, "item") else value
@@ -74,18 +83,20 @@ class Results:
             raise ValueError(f"Value '{name}' is a {type(plain).__name__}; give a number or a string.")
         if isinstance(plain, float) and not math.isfinite(plain):
             raise ValueError(f"Value '{name}' is {plain}.")
-        self._values[name] = {"value": plain, "unit": unit, "stage": self.stage, "cell": _cell()}
+        self._values[name] = {"value": plain, "unit": unit, "stage": self.stage, "cell": _cell(), **_varying(varies)}
+        if between is not None:
+            self._values[name]["between"] = [float(bound) for bound in between]
 
-    def table(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Give out a table (kept as CSV, full precision); returns it, to be shown."""
+    def table(self, name: str, frame: pl.DataFrame, varies: bool = False) -> pl.DataFrame:
+        """Give out a table (kept as CSV, full precision); returns it, to be shown. ``varies`` as for a value."""
         self._check(name, self._files)
         path = self._file("tables", f"{name}.csv")
         frame.write_csv(path)
-        self._files[name] = {"kind": "table", "files": [f"tables/{name}.csv"], "cell": _cell()}
+        self._files[name] = {"kind": "table", "files": [f"tables/{name}.csv"], "cell": _cell(), **_varying(varies)}
         return frame
 
-    def figure(self, name: str, figure: Figure, alt: str) -> Any:
-        """Give out a figure (PDF and PNG) with its alternative text; returns it, to be shown."""
+    def figure(self, name: str, figure: Figure, alt: str, varies: bool = False) -> Any:
+        """Give out a figure (PDF and PNG) with its alternative text; returns it, to be shown. ``varies`` as above."""
         from IPython.display import Image
 
         self._check(name, self._files)
@@ -93,7 +104,7 @@ class Results:
         figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
         figure.savefig(png, dpi=FIGURE_DPI, metadata={"Software": None})
         files = [f"figures/{name}.pdf", f"figures/{name}.png"]
-        self._files[name] = {"kind": "figure", "files": files, "cell": _cell(), "alt": alt}
+        self._files[name] = {"kind": "figure", "files": files, "cell": _cell(), "alt": alt, **_varying(varies)}
         width = round(figure.get_figwidth() * FIGURE_DPI / 1.5)
         return Image(png.read_bytes(), alt=alt, width=width)
 
@@ -104,7 +115,7 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def product(self, name: str, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    def product(self, name: str, files: Iterable[Path], varies: bool = False) -> dict[str, dict[str, Any]]:
         """Give out big files of the folder ``work(name)``: their sizes and sha256 are kept, and returned."""
         self._check(f"product.{name}", self._files)
         folder = self.work(name)
@@ -113,7 +124,8 @@ class Results:
             for path in sorted(files)
         }
         write_json(self._file("products", f"{name}.json"), listed)
-        self._files[f"product.{name}"] = {"kind": "product", "files": [f"products/{name}.json"], "cell": _cell()}
+        listing = {"kind": "product", "files": [f"products/{name}.json"], "cell": _cell(), **_varying(varies)}
+        self._files[f"product.{name}"] = listing
         self._products.append(name)
         return listed
 
@@ -149,6 +161,10 @@ class Results:
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise ValueError("The results are closed: give results out before results.close().")
+
+
+def _varying(varies: bool) -> dict[str, bool]:
+    return {"varies": True} if varies else {}
 
 
 def read_outputs(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from lucie.claims import Precision, Rounding, Tolerance
+from lucie.claims import Precision, Rounding, Tolerance, Training
 
 REPRODUCED, WITHIN, EXPLAINED, DIFFERS = "reproduced", "within tolerance", "differs, explained", "differs"
 HELD = (REPRODUCED, WITHIN)
@@ -41,6 +41,8 @@ def describe(tolerance: Tolerance) -> str:
     if isinstance(tolerance, Precision):
         bounds = {"relative": tolerance.relative, "absolute": tolerance.absolute}
         return "precision: " + ", ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound)
+    if isinstance(tolerance, Training):
+        return f"training: interval over seeds, else relative {tolerance.relative:g}"
     return tolerance.kind
 
 
@@ -68,6 +70,8 @@ def _verdict(published: Decimal, gap: Decimal, tolerance: Tolerance) -> str:
         return REPRODUCED
     if isinstance(tolerance, Rounding):
         return REPRODUCED if abs(gap) <= half_unit(published) else DIFFERS
+    if isinstance(tolerance, Training):
+        tolerance = Precision(kind="precision", relative=tolerance.relative)
     if isinstance(tolerance, Precision):
         bound = max(Decimal(repr(tolerance.absolute)), abs(published) * Decimal(repr(tolerance.relative)))
         return WITHIN if abs(gap) <= bound else DIFFERS
