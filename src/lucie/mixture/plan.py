@@ -8,17 +8,19 @@ computed by the functions that recompute the published ones (`lucie.mixture.main
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lucie.errors import UsageError, unknown
 from lucie.mixture.later import extend
 from lucie.mixture.main import weigh
 from lucie.project import Project
 from lucie.stages import read_yaml
+from lucie.training.schedule import Phase as Schedule
 
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ByKind = dict[str, dict[str, Number]]  # language: {category: number}
@@ -29,22 +31,61 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class RampUp(Strict):
+    """A batch that grows step by step, as Megatron-LM's does."""
+
+    sequences_per_batch: int = Field(ge=1, description="to begin with")
+    increment: int = Field(ge=1, description="sequences that a batch grows by")
+    sequences: int = Field(ge=1, description="that are read until the batch has its full size")
+
+
 class Phase(Strict):
     """How much a phase reads. Without shares of its own it reads the mix of the main phase."""
 
     sequence_length: int = Field(ge=1, description="tokens that a sequence trains on")
     sequences_per_batch: int = Field(ge=1)
+    ramp_up: RampUp | None = Field(default=None, description="smaller batches to begin with")
     tokens: int = Field(ge=1, description="to train on; what does not fill a batch is left")
     favour_longer_than: int = Field(default=0, ge=0, description="tokens; longer documents are favoured, 0: none")
     shares: ByKind = Field(default={}, description="of the phase; divided by their sum; what is not listed is not read")
 
+    @model_validator(mode="after")
+    def _whole_increments(self) -> Self:
+        if self.ramp_up:
+            growth = self.sequences_per_batch - self.ramp_up.sequences_per_batch
+            if growth <= 0 or growth % self.ramp_up.increment:
+                raise ValueError(
+                    f"a batch of {self.ramp_up.sequences_per_batch} sequences does not grow to one of "
+                    f"{self.sequences_per_batch} by {self.ramp_up.increment}"
+                )
+        return self
+
+    @cached_property
+    def batches(self) -> Schedule:
+        """The size of every batch, and the sequences that were read after every step."""
+        return Schedule(
+            name="",
+            sequence_length=self.sequence_length,
+            global_batch_size=self.sequences_per_batch,
+            learning_rate=0,
+            decay_style="constant",
+            train_samples=self.tokens // self.sequence_length,
+            initial_batch_size=self.ramp_up.sequences_per_batch if self.ramp_up else 0,
+            batch_size_increment=self.ramp_up.increment if self.ramp_up else 0,
+            rampup_samples=self.ramp_up.sequences if self.ramp_up else 0,
+        )
+
     @property
     def steps(self) -> int:
-        return self.tokens // (self.sequence_length * self.sequences_per_batch)
+        return self.batches.steps
 
     @property
     def sequences(self) -> int:
-        return self.steps * self.sequences_per_batch
+        return int(self.batches.samples[-1])
+
+    def sequences_of(self, step: int) -> range:
+        """The sequences that a step reads; steps are counted from 1."""
+        return range(int(self.batches.samples[step - 1]), int(self.batches.samples[step]))
 
 
 class Phases(Strict):

@@ -122,7 +122,7 @@ class OrderedTokens:
         return source.read(start, self.phase.sequence_length + 1)
 
     def batch(self, step: int) -> Tokens:
-        """The sequences of a training step, from 1; shape (sequences_per_batch, sequence_length + 1)."""
+        """The sequences of a training step, from 1; shape (size of its batch, sequence_length + 1)."""
         return np.stack([self[index] for index in self.sequences(step)])
 
     def sequences(self, step: int) -> range:
@@ -132,8 +132,7 @@ class OrderedTokens:
                 f"There is no step {step} in the {self.phase_name} phase of mix '{self.mix.name}': "
                 f"it has steps 1 to {self.phase.steps}."
             )
-        size = self.phase.sequences_per_batch
-        return range((step - 1) * size, step * size)
+        return self.phase.sequences_of(step)
 
     def documents(self, index: int) -> pl.DataFrame:
         """The documents of a sequence, in order: one row a run of tokens.
@@ -170,6 +169,7 @@ class OrderedTokens:
             "seed": self.mix.seed,
             "sequence_length": size.sequence_length,
             "sequences_per_batch": size.sequences_per_batch,
+            **({"ramp_up": size.ramp_up.model_dump()} if size.ramp_up else {}),
             "steps": size.steps,
             "favour_longer_than": size.favour_longer_than,
             "sources": [

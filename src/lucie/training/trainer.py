@@ -1,0 +1,198 @@
+"""nanotron's trainer for a run of a recipe. Import it after `lucie.training.nanotron_adapter.install()`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from nanotron import distributed as dist
+from nanotron.models.llama import LlamaForTraining
+from nanotron.parallel.pipeline_parallel.tensor_pointer import TensorPointer
+from nanotron.parallel.pipeline_parallel.utils import get_input_output_pp_ranks
+from nanotron.trainer import DistributedTrainer
+from tensorboardX import SummaryWriter
+
+from lucie.errors import StageError
+from lucie.tokens.order import OrderedTokens
+from lucie.training import checkpoints, nanotron_adapter
+from lucie.training.batches import micro_batches
+from lucie.training.metrics import METRICS, Metrics
+from lucie.training.recipe import Recipe, Run
+
+
+class Stopped(Exception):
+    """The training was asked to stop, and has: its checkpoint is written."""
+
+
+class Llama(LlamaForTraining):  # type: ignore[misc]
+    """A Llama whose first weights depend on the seed and their names, not on how the model is divided."""
+
+    @torch.no_grad()
+    def init_model_randomly(self, config: Any) -> None:
+        """Norms 1, all others normal; what writes into the residual stream is smaller by sqrt(2 x layers)."""
+        std = config.model.init_method.std
+        smaller = std / math.sqrt(2 * config.model.model_config.num_hidden_layers)
+        for name, parameter in self.named_parameters():
+            if "norm" in name:
+                parameter.fill_(1)
+                continue
+            digest = hashlib.sha256(f"{config.general.seed}/{name}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+            info = parameter.get_sharded_info()
+            deviation = smaller if "o_proj" in name or "down_proj" in name else std
+            whole = torch.empty(info.unsharded_shape).normal_(0, deviation, generator=generator)
+            for pair in info.local_global_slices_pairs:
+                parameter[pair.local_slices] = whole[pair.global_slices].to(parameter)
+
+
+class Trainer(DistributedTrainer):  # type: ignore[misc]
+    """Trains one run; writes metrics and checkpoints into the folder of the recipe's training."""
+
+    def __init__(self, config: Path, recipe: Recipe, run: Run, about: dict[str, Any], folder: Path) -> None:
+        self.recipe, self.run, self.about, self.folder = recipe, run, about, folder
+        super().__init__(str(config), model_class=Llama)
+
+    def train_on(self, ordered: OrderedTokens, stop: StopSigns) -> None:
+        """Train the steps of the run that are left. Raises Stopped when asked to stop."""
+        self.stop = stop
+        self.writes = dist.get_rank(self.parallel_context.world_pg) == self.logger_ranks[0]
+        if self.writes:
+            first = self.start_iteration_step + 1
+            self.tensorboard = SummaryWriter(
+                str(self.folder / "tensorboard"), purge_step=first, filename_suffix=f".{first}"
+            )
+        self.train(self._batches(ordered))
+
+    def _init_model(self, *arguments: Any, **named: Any) -> Any:
+        with nanotron_adapter.rope_theta(self.recipe.phase(self.run.phase).rope_theta):
+            return super()._init_model(*arguments, **named)
+
+    def _batches(self, ordered: OrderedTokens) -> Iterator[dict[str, Any]]:
+        """Micro-batches; a pipeline stage gets only what it needs."""
+        first, last = get_input_output_pp_ranks(self.model)
+        here, replicas = dist.get_rank(self.parallel_context.pp_pg), self.parallel_context.dp_pg
+        begin = self.start_iteration_step + 1 - self.recipe.offsets[self.run.phase]
+        for batch in micro_batches(ordered, begin, self.micro_batch_size, dist.get_rank(replicas), replicas.size()):
+            yield {
+                name: tensor if here == stage else TensorPointer(group_rank=stage)
+                for name, tensor in batch.items()
+                for stage in [first if name.startswith("input") else last]
+            }
+
+    def training_step(self, dataloader: Any) -> Any:
+        """One step, with the learning rate of the recipe, whatever a checkpoint says."""
+        self._set_learning_rate()
+        return super().training_step(dataloader)
+
+    def _set_learning_rate(self) -> None:
+        rate = self.recipe.learning_rate_at(self.iteration_step)
+        for group in self.optimizer.get_base_optimizer().param_groups:
+            group["lr"] = rate
+
+    def train_step_logs(self, outputs: Any, loss_avg: torch.Tensor | None) -> None:
+        """Write the metrics; after the run's last step, or when asked to stop, a checkpoint."""
+        if self.writes and loss_avg is not None:
+            self._write(self._metrics(loss_avg.item()))
+        reason = self.stop.reason(self.parallel_context.world_pg)
+        if reason or self.iteration_step == self.run.last_step:
+            self.save_checkpoint()
+        if reason and self.iteration_step < self.recipe.steps:
+            raise Stopped(reason)
+
+    def _metrics(self, loss: float) -> Metrics:
+        seconds = time.time() - self.iteration_start_time
+        on_gpu = torch.cuda.is_available()
+        memory = (
+            torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        )
+        return {
+            "phase": self.run.phase,
+            "step": self.iteration_step,
+            "tokens": self.recipe.tokens_at(self.iteration_step),
+            "loss": loss,
+            "learning_rate": self.recipe.learning_rate_at(self.iteration_step),
+            "grad_norm": self.grad_norm_unclipped.item(),
+            "seconds": seconds,
+            "tokens_per_second": self.global_batch_size * self.sequence_length / seconds,
+            "memory": memory,
+        }
+
+    def _write(self, metrics: Metrics) -> None:
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+        for name, value in metrics.items():
+            if name not in ("phase", "step"):
+                self.tensorboard.add_scalar(name, value, metrics["step"])
+
+    def save_checkpoint(self) -> Path:
+        """Write a checkpoint under a hidden name; it gets its own when all of it is there.
+
+        Raises StageError where it cannot be written; those before it stay.
+        """
+        folder, step, world = self.folder / "checkpoints", self.iteration_step, self.parallel_context.world_pg
+        if (folder / str(step)).is_dir():
+            return folder / str(step)
+        dist.barrier(world)  # none may look for the folder when it has got its name
+        hidden = folder / checkpoints.HIDDEN
+        if dist.get_rank(world) == 0:
+            shutil.rmtree(hidden, ignore_errors=True)
+        self.config.checkpoints.checkpoints_path = hidden
+        try:
+            super().save_checkpoint()
+            dist.barrier(world)
+            if dist.get_rank(world) == 0:
+                checkpoints.finish(folder, step, self._about())
+        except (OSError, RuntimeError) as error:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise StageError(
+                f"The checkpoint of step {step} could not be written: {error}. The one before it is whole: make room "
+                "on the disk and start the same training again."
+            ) from error
+        finally:
+            self.config.checkpoints.checkpoints_path = folder
+        dist.barrier(world)
+        return folder / str(step)
+
+    def _about(self) -> dict[str, Any]:
+        phase, within = self.recipe.phase_of(self.iteration_step)
+        return {
+            **self.about,
+            "phase": phase,
+            "phase_step": within,
+            "tokens": self.recipe.tokens_at(self.iteration_step),
+            "sequence_length": self.sequence_length,
+            "rope_theta": self.recipe.phase(phase).rope_theta,
+        }
+
+
+class StopSigns:
+    """What may ask a training to stop: SIGTERM or SIGUSR1, a file, or the time that is given."""
+
+    def __init__(self, file: Path, until: float | None) -> None:
+        self._file, self._until, self._signal = file, until, ""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _: Any) -> None:
+        self._signal = signal.Signals(number).name
+
+    def reason(self, group: Any) -> str:
+        """Why to stop now; empty where there is no reason. All processes hear the same."""
+        reasons = {
+            1: self._signal and f"signal {self._signal}",
+            2: self._file.exists() and self._file.read_text("utf-8"),
+            3: self._until is not None and time.time() >= self._until and "the time given is over",
+        }
+        here = max((number for number, reason in reasons.items() if reason), default=0)
+        said = torch.tensor(here, device="cuda")
+        dist.all_reduce(said, op=dist.ReduceOp.MAX, group=group)
+        return str(reasons[number] or "another process was asked to") if (number := int(said)) else ""
