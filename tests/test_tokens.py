@@ -600,6 +600,17 @@ def test_weights_are_met_within_a_thousandth_over_any_long_prefix(weights: list[
     assert np.abs(np.array(drawn) / prefix - np.array(weights) / sum(weights)).max() < 0.001
 
 
+@given(WEIGHTS, st.integers(1, 3000))
+def test_each_source_has_its_share_of_a_phase_but_for_a_sequence(weights: list[float], sequences: int) -> None:
+    """Within 0.1 % from a thousand sequences on."""
+    order = Interleaving.of(weights, sequences)
+    drawn = [order.drawn(source, sequences) for source in range(len(weights))]
+    assert sum(drawn) == sequences
+    assert np.abs(np.array(drawn) - np.array(weights) / sum(weights) * sequences).max() < 1
+    counts = Counter(order.source(number) for number in range(sequences))
+    assert [counts[source] for source in range(len(weights))] == drawn
+
+
 @given(WEIGHTS, st.integers(0, 400))
 def test_a_sequence_s_source_is_the_one_that_was_drawn(weights: list[float], prefix: int) -> None:
     order = Interleaving.of(weights)

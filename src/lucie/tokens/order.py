@@ -112,7 +112,7 @@ class OrderedTokens:
         self.plan = plan(mix, phase, counts)
         self._read = self.plan.filter(pl.col("weight") > 0)
         self._sources: dict[int, Source] = {}
-        self.interleaving = Interleaving.of(self._read["weight"].to_list())
+        self.interleaving = Interleaving.of(self._read["weight"].to_list(), len(self))
 
     def __len__(self) -> int:
         return self.phase.sequences
