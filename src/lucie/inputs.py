@@ -4,7 +4,7 @@
     corpus/NAME                    a corpus: its recipe, the lists of its rules and its documents
     product/NAME                   big files that a stage of the same tier made
     tokenizer/NAME                 what a tokenizer is trained with: config/tokenizers
-    mix/NAME                       what a training reads: config/mixes
+    mix/NAME, recipe/NAME          what a training reads, and how it trains: config/mixes, config/recipes
     items/NAME                     test items: data/NAME/items
     fetched/tokenizers             tokenizers of others, where they were fetched
 
@@ -22,7 +22,7 @@ from lucie.corpus.recipe import Recipe
 from lucie.errors import UsageError
 from lucie.project import Project
 
-CONFIGURED = {"tokenizer": "tokenizers", "mix": "mixes"}
+CONFIGURED = {"tokenizer": "tokenizers", "mix": "mixes", "recipe": "recipes"}
 
 
 def work_folder(project: Project, tier: str) -> Path:

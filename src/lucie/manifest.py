@@ -27,16 +27,25 @@ CONTAINER_VARIABLE = "LUCIE_CONTAINER_DIGEST"  # set by the launcher inside an i
 
 @dataclass(frozen=True)
 class Ingredients:
-    """All that decides what a stage computes. Paths are relative to the root, contents are sha256."""
+    """All that decides what a stage computes, and how often (``repeats``, which is not in the key).
+
+    Paths are relative to the root, contents are sha256.
+    """
 
     notebook: dict[str, str]
     code: dict[str, str]
     parameters: dict[str, Any]
     inputs: dict[str, str]
+    repeats: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
-        return sha256_of(asdict(self))
+        return sha256_of(self.deciding)
+
+    @property
+    def deciding(self) -> dict[str, dict[str, Any]]:
+        """What is in the key."""
+        return {name: part for name, part in asdict(self).items() if name != "repeats"}
 
 
 @dataclass
@@ -105,13 +114,15 @@ def ingredients(
         raise UsageError(f"Stage '{stage.id}' names the notebook {notebook}, which is missing.")
     place = folder or project.build / tier
     inputs = {called: path for name in run.reads for called, path in input_files(project, place, name).items()}
+    given = {"tier": tier, **run.parameters, **run.repeats, **(overrides or {})}
     cells = notebooks.read(notebook, tier)
     modules = modules_of(notebooks.code(cells), project.root / "src" / "lucie")
     return Ingredients(
         notebook={project.relative(notebook): notebooks.digest(cells)},
         code={project.relative(path): sha256(path) for path in modules.values()},
-        parameters={"tier": tier, **run.parameters, **(overrides or {})},
+        parameters={name: value for name, value in given.items() if name not in run.repeats},
         inputs={called: sha256(path) for called, path in inputs.items()},
+        repeats={name: value for name, value in given.items() if name in run.repeats},
     )
 
 
@@ -136,7 +147,7 @@ def why_stale(project: Project, stage: Stage, tier: str, manifest: Manifest) -> 
 
 def changed_parts(before: Ingredients, now: Ingredients) -> list[str]:
     """The files and parameters that differ between two sets of ingredients."""
-    old, new = asdict(before), asdict(now)
+    old, new = before.deciding, now.deciding
     return [
         name
         for part in old

@@ -11,7 +11,7 @@ from typing import Any
 
 from lucie.errors import MismatchError, UsageError
 from lucie.files import write_json
-from lucie.manifest import Manifest, load_values, wrong_outputs
+from lucie.manifest import Manifest, StageManifest, load_values, wrong_outputs
 from lucie.project import Project
 from lucie.stages import Stages
 from lucie.verify import judge, judged_files
@@ -77,10 +77,12 @@ def _outputs(folder: Path) -> dict[str, str]:
 def check_publishable(project: Project, tier: str) -> None:
     """Raises UsageError or MismatchError, naming what is missing or wrong, when build/<tier>/ may not be published."""
     folder = project.build / tier
-    manifest = Manifest.load(folder)
+    manifest, published = Manifest.load(folder), Manifest.load(project.results / tier)
     for stage in Stages.load(project).in_tier(tier):
         if stage.id not in manifest.stages:
             raise UsageError(f"build/{tier} lacks stage '{stage.id}'. Run: lucie reproduce --tier {tier}")
+        if stage.id in published.stages:
+            _check_repeats(tier, stage.id, manifest.stages[stage.id], published.stages[stage.id])
         wrong = wrong_outputs(manifest, stage.id)
         if wrong:
             raise MismatchError(f"build/{tier}/{wrong[0]} was changed after stage '{stage.id}' made it.")
@@ -92,6 +94,16 @@ def check_publishable(project: Project, tier: str) -> None:
     )
     if size + others > LIMIT:
         raise UsageError(f"results/ would be {size + others:,} bytes; the limit is {LIMIT:,}. Show less.")
+
+
+def _check_repeats(tier: str, stage: str, made: StageManifest, published: StageManifest) -> None:
+    """Raises UsageError where the published results were repeated more often."""
+    for name, often in published.ingredients.repeats.items():
+        if made.ingredients.repeats.get(name, 0) < often:
+            raise UsageError(
+                f"Stage '{stage}' was published with {name}={often}, and build/{tier} has less. "
+                f"Run: lucie run {stage} --tier {tier} --set {name}={often}"
+            )
 
 
 def publish(project: Project, tier: str) -> None:

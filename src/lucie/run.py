@@ -66,7 +66,8 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
     cells = notebooks.read(project.notebooks / stage.notebook, made_from.parameters["tier"])
     notebook = nbformat.from_dict(cells)
     known = papermill.inspect_notebook(notebook)
-    for name in made_from.parameters:
+    parameters = {**made_from.parameters, **made_from.repeats}
+    for name in parameters:
         if name not in known:
             raise unknown(f"parameter of stage '{stage.id}'", name, known)
     variables = {
@@ -84,7 +85,7 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
             done = papermill.execute_notebook(
                 notebook,
                 str(scratch / stage.notebook),
-                parameters=made_from.parameters,
+                parameters=parameters,
                 kernel_name="python3",
                 kernel_manager_class=SocketKernelManager,
                 cwd=str(project.notebooks),

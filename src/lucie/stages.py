@@ -21,6 +21,9 @@ class TierRun(BaseModel):
     reads: list[str] = Field(description="as lucie.inputs names them: input/NAME, corpus/NAME, ...")
     needs: list[str] = Field(default=[], description="stages whose outputs this one reads")
     parameters: dict[str, Any] = {}
+    repeats: dict[str, int] = Field(
+        default={}, description="parameters that say how often, not what: other numbers make no result stale"
+    )
     keep_on_new_image: bool = Field(default=False, description="too dear to rerun for a new container image")
 
 

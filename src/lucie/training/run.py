@@ -132,6 +132,14 @@ def run(
         return Outcome(recipe.steps, True)
 
 
+def set_aside(recipe: Recipe, seed: int, tokens: Path, folder: Path) -> None:
+    """Rename a folder that holds another training than this one, so that this one can be made."""
+    if (folder / RUN).is_file():
+        held = RunFile.read(folder).key
+        if held != RunFile.of(recipe, seed, tokens).key:
+            folder.replace(folder.with_name(f"{folder.name}.{held[:12]}"))
+
+
 def check_tokens(recipe: Recipe, tokens: Path) -> None:
     """Raises UsageError or MismatchError for token files that the recipe cannot be trained on."""
     for name in PHASES:
