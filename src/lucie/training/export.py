@@ -17,17 +17,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lucie.errors import MismatchError, UsageError
+from lucie.files import write_json
 from lucie.tokenizer.bpe import FILES
+from lucie.training import checkpoints
 from lucie.training.weights import DAMAGED, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import LlamaConfig
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 SHAPE = (  # of the model: what nanotron's configuration and transformers' call by the same names
     "hidden_act",
     "hidden_size",
@@ -60,8 +62,8 @@ def export(checkpoint: Path, tokenizer: Path, into: Path) -> Path:
     from safetensors.torch import save_file
     from transformers import GenerationConfig
 
-    weights = read_weights(checkpoint)
-    config = _config(checkpoint, tokenizer)
+    theta = checkpoints.check(checkpoint).rope_theta
+    config, weights = _config(checkpoint, tokenizer, theta), read_weights(checkpoint)
     tensors = to_transformers(weights, config)
     config.dtype = next(iter(tensors.values())).dtype
     temporary = into.with_name(f".{into.name}.{os.getpid()}.tmp")
@@ -69,6 +71,8 @@ def export(checkpoint: Path, tokenizer: Path, into: Path) -> Path:
     try:
         save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, temporary / WEIGHTS, {"format": "pt"})
         config.save_pretrained(temporary)
+        described = json.loads((temporary / CONFIG).read_text("utf-8"))
+        write_json(temporary / CONFIG, {**described, "rope_theta": theta})  # where transformers before 5 looks for it
         GenerationConfig.from_model_config(config).save_pretrained(temporary)
         for name in FILES:
             shutil.copyfile(tokenizer / name, temporary / name)
@@ -92,13 +96,9 @@ def to_transformers(weights: Mapping[str, Tensor], config: LlamaConfig) -> dict[
         if sum(part.rows for part in parts) != len(weights[name]):
             needed = " + ".join(str(part.rows) for part in parts)
             raise MismatchError(f"{name} has {len(weights[name])} rows, and the model needs {needed}. {DAMAGED}")
-        pieces = weights[name].split([part.rows for part in parts])
-        found.update(
-            {
-                part.name: halves(piece, head) if part.rotary else piece
-                for part, piece in zip(parts, pieces, strict=True)
-            }
-        )
+        for part, end in zip(parts, accumulate(part.rows for part in parts), strict=True):
+            rows = weights[name][end - part.rows : end]
+            found[part.name] = halves(rows, head) if part.rotary else rows
     expected = _shapes(config)
     _compare("tensors of the model", expected, found)
     for name, tensor in found.items():
@@ -159,11 +159,11 @@ def _compare(what: str, expected: Mapping[str, object], found: Mapping[str, obje
             raise MismatchError(f"{what.capitalize()} are {problem}: {', '.join(sorted(names)[:3])}{more}. {DAMAGED}")
 
 
-def _config(checkpoint: Path, tokenizer: Path) -> LlamaConfig:
+def _config(checkpoint: Path, tokenizer: Path, theta: float) -> LlamaConfig:
     """transformers' configuration of the model, with the special tokens of the tokenizer."""
     from transformers import AutoTokenizer, LlamaConfig
 
-    shape = _read_json(checkpoint / "model_config.json")
+    shape = json.loads((checkpoint / "model_config.json").read_text("utf-8"))
     for name in FILES:
         if not (tokenizer / name).is_file():
             raise UsageError(f"There is no {name} in {tokenizer}. Name the folder of the tokenizer of the training.")
@@ -175,18 +175,10 @@ def _config(checkpoint: Path, tokenizer: Path) -> LlamaConfig:
         )
     return LlamaConfig(
         **{name: shape[name] for name in SHAPE},
-        rope_parameters={"rope_type": "default", "rope_theta": _read_json(checkpoint / "lucie.json")["rope_theta"]},
+        rope_parameters={"rope_type": "default", "rope_theta": theta},
         tie_word_embeddings=False,
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,
         architectures=["LlamaForCausalLM"],
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise MismatchError(f"{path} cannot be read: {error}. {DAMAGED}") from error
-    return content
