@@ -39,9 +39,8 @@ class Manifest(BaseModel):
 def finish(folder: Path, step: int, about: dict[str, Any]) -> Path:
     """Give the checkpoint that nanotron has written its manifest and its name; returns its folder."""
     written = folder / HIDDEN / str(step)
-    files = {
-        path.relative_to(written).as_posix(): sha256(path) for path in sorted(written.rglob("*")) if path.is_file()
-    }
+    paths = [path for path in sorted(written.rglob("*")) if path.is_file()]
+    files = {path.relative_to(written).as_posix(): sha256(path) for path in paths}
     write_json(written / MANIFEST, Manifest(**about, step=step, files=files).model_dump())
     written.rename(folder / str(step))
     shutil.rmtree(folder / HIDDEN)

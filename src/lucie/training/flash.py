@@ -104,5 +104,5 @@ class RotaryEmbedding(nn.Module):
 
 
 def _turn(x: Tensor, turns: Tensor) -> Tensor:
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * turns[None, :, None]).flatten(-2).to(x.dtype)

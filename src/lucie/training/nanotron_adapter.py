@@ -112,7 +112,7 @@ def _device(value: Any) -> Any:
 
 
 def _stay_on_cpu() -> None:
-    _OnCpu().__enter__()
+    _OnCpu().__enter__()  # type: ignore[no-untyped-call]
 
 
 def _begin_with_gloo() -> None:
@@ -180,9 +180,7 @@ def _send_without_waiting() -> None:
 
 DEFECTS = (
     Defect("import cycle", (191, 213, 235), "importing any module fails", _import_logging_first, "before"),
-    Defect(
-        "flash-attn", (), "flash-attn is imported, whether or not it is there", _do_without_flash_attention, "before"
-    ),
+    Defect("flash-attn", (), "imports flash-attn, there or not", _do_without_flash_attention, "before"),
     Defect("cuda", (), "the device is written 'cuda' throughout", _stay_on_cpu, "before", only_without_gpu=True),
     Defect("nccl", (), "refuses to begin without a GPU", _begin_with_gloo, "after", only_without_gpu=True),
     Defect("rotary buffer", (), "asserts a GPU", _rotary_buffer_on_cpu, "after", only_without_gpu=True),

@@ -39,7 +39,7 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lucie.errors import Exit, LucieError, MismatchError, StageError, UsageError
+from lucie.errors import MismatchError, StageError, UsageError
 from lucie.files import sha256, sha256_of, write_atomic, write_json
 from lucie.machine import cores
 from lucie.mixture.plan import PHASES
@@ -56,11 +56,7 @@ STOP = "stop"
 LOG = "worker.log"
 POLL = 0.2  # seconds
 ASKED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-ERRORS: dict[int, type[LucieError]] = {
-    Exit.USAGE: UsageError,
-    Exit.MISMATCH: MismatchError,
-    Exit.STAGE_FAILED: StageError,
-}
+ERRORS = {kind.code: kind for kind in (UsageError, MismatchError, StageError)}
 
 Watch = Callable[[Metrics], None]
 
@@ -224,10 +220,8 @@ def _ended(folder: Path) -> str:
         outcome = json.loads((folder / OUTCOME).read_text("utf-8"))
     except (OSError, ValueError) as error:
         lines = (folder / LOG).read_text("utf-8", errors="replace").splitlines()
-        said = [line for line in lines if "Error" in line] or lines
-        raise StageError(
-            f"The training failed: {said[-1] if said else 'no word'}. The whole log: {folder / LOG}"
-        ) from error
+        said = [line for line in lines if "Error" in line] or lines or ["it said nothing"]
+        raise StageError(f"The training failed: {said[0]}. The whole log: {folder / LOG}") from error
     if "error" in outcome:
         raise ERRORS[outcome["code"]](outcome["error"])
     return str(outcome["ended"])

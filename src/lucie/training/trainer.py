@@ -29,7 +29,7 @@ from lucie.training.metrics import METRICS, Metrics
 from lucie.training.recipe import Recipe, Run
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The training was asked to stop, and has: its checkpoint is written."""
 
 
@@ -62,7 +62,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         super().__init__(str(config), model_class=Llama)
 
     def train_on(self, ordered: OrderedTokens, stop: StopSigns) -> None:
-        """Train the steps of the run that are left. Raises Stopped when asked to stop."""
+        """Train the steps of the run that are left. Raises StoppedError when asked to stop."""
         self.stop = stop
         self.writes = dist.get_rank(self.parallel_context.world_pg) == self.logger_ranks[0]
         if self.writes:
@@ -106,14 +106,10 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         if reason or self.iteration_step == self.run.last_step:
             self.save_checkpoint()
         if reason and self.iteration_step < self.recipe.steps:
-            raise Stopped(reason)
+            raise StoppedError(reason)
 
     def _metrics(self, loss: float) -> Metrics:
         seconds = time.time() - self.iteration_start_time
-        on_gpu = torch.cuda.is_available()
-        memory = (
-            torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        )
         return {
             "phase": self.run.phase,
             "step": self.iteration_step,
@@ -123,7 +119,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             "grad_norm": self.grad_norm_unclipped.item(),
             "seconds": seconds,
             "tokens_per_second": self.global_batch_size * self.sequence_length / seconds,
-            "memory": memory,
+            "memory": _memory(),
         }
 
     def _write(self, metrics: Metrics) -> None:
@@ -172,6 +168,12 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             "sequence_length": self.sequence_length,
             "rope_theta": self.recipe.phase(phase).rope_theta,
         }
+
+
+def _memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class StopSigns:

@@ -41,7 +41,7 @@ def main() -> None:
 def train(folder: Path, tokens: Path, start: int, until: float | None) -> None:
     """Make the runs after step ``start`` that have as many processes as there are here."""
     nanotron_adapter.install()
-    from lucie.training.trainer import Stopped, StopSigns, Trainer
+    from lucie.training.trainer import StoppedError, StopSigns, Trainer
 
     state = RunFile.read(folder)
     recipe = Recipe.of(state.recipe)
@@ -55,7 +55,7 @@ def train(folder: Path, tokens: Path, start: int, until: float | None) -> None:
         trainer = Trainer(config_path(folder, run), recipe, run, state.about(), folder)
         try:
             trainer.train_on(OrderedTokens(tokens, recipe.mix, run.phase, check=False), signs)
-        except Stopped as stopped:
+        except StoppedError as stopped:
             ended = str(stopped)
             break
         finally:
