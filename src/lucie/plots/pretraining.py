@@ -50,7 +50,7 @@ def convergence(metrics: pl.DataFrame, heldout: pl.DataFrame) -> Figure:
             tokens = rows["tokens"] / 10**power
             loss.plot(tokens, rows["loss"], color="0.72", linewidth=0.6, zorder=1, label="training text, each seed")
             rate.plot(tokens, rows["learning_rate"] / 10.0**rates, color=COLOURS[3])
-        for language in [*LANGUAGES, *sorted(set(tested["language"]) - LANGUAGES.keys())]:
+        for language in sorted(set(tested["language"]), key=_place):
             _held_out(loss, language, tested.filter(language=language), 10**power)
         loss.set_title(TITLES[phase])
         rate.set(xlabel=f"Tokens ({_unit(power)})", xlim=(0, None))
@@ -124,6 +124,11 @@ def _starts(metrics: pl.DataFrame, phases: list[str]) -> dict[str, int]:
     """Tokens read before each phase: those of the phases before it."""
     ends = [0, *(int(metrics.filter(phase=phase)["tokens"].max()) for phase in phases)]  # type: ignore[arg-type]
     return dict(zip(phases, ends, strict=False))
+
+
+def _place(language: str) -> tuple[int, str]:
+    """The languages of `LANGUAGES` come first."""
+    return [*LANGUAGES, language].index(language), language
 
 
 def _held_out(axes: Axes, language: str, rows: pl.DataFrame, scale: int) -> None:
