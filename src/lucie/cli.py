@@ -220,6 +220,38 @@ def records_check(upstream: UpstreamOption) -> None:
     raise typer.Exit(Exit.MISMATCH if wrong else Exit.HELD)
 
 
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="a recipe of config/recipes/")],
+    seed: Annotated[int, typer.Option("--seed", help="of the first weights; without it, the recipe's first")] = -1,
+    folder: Annotated[Path | None, typer.Option("--folder", help="of the run; without it, one under build/")] = None,
+    tokens: Annotated[Path | None, typer.Option("--tokens", help="token files; without it, those of its tier")] = None,
+    minutes: Annotated[float, typer.Option("--minutes", help="write a checkpoint and stop then; 0: no limit")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the plan")] = False,
+) -> None:
+    """Train a model with nanotron; a rerun goes on where the last one stopped."""
+    from lucie.groups import require
+    from lucie.terminal import line
+    from lucie.training.recipe import Recipe
+    from lucie.training.run import run as train_recipe
+    from lucie.training.show import plan, show_outcome, training_bar
+
+    project = Project.find()
+    chosen = Recipe.load(project, recipe)
+    seed = chosen.seeds[0] if seed < 0 else seed
+    folder = folder or chosen.folder(project, seed)
+    if dry_run:
+        for what, text in plan(chosen, seed, folder):
+            line(what, text)
+        return
+    require(["train"])
+    started = time.time()
+    until = started + 60 * minutes if minutes else None
+    with training_bar(chosen) as watch:
+        outcome = train_recipe(chosen, seed, tokens or chosen.tokens_folder(project), folder, until, watch)
+    show_outcome(chosen, folder, outcome, time.time() - started)
+
+
 CorpusArgument = Annotated[str, typer.Argument(help="a corpus of config/corpora/, or any folder of documents")]
 IntoOption = Annotated[Path | None, typer.Option("--into", help="working folder; without it, one under build/")]
 JobsOption = Annotated[int, typer.Option("--jobs", help="workers; 0: one a core")]

@@ -26,6 +26,8 @@ from lucie.files import sha256_of
 from lucie.mixture.plan import PHASES, Mix
 from lucie.project import Project
 from lucie.stages import read_yaml
+from lucie.tokens.audit import PRODUCT
+from lucie.tokens.folder import LIST
 from lucie.training.scaling import flops_per_token
 from lucie.training.schedule import Phase as Schedule
 
@@ -154,6 +156,20 @@ class Recipe(Strict):
             raise UsageError(f"Recipe '{content['name']}': {where}: {first['msg']}.") from error
         recipe._check()
         return recipe
+
+    def tokens_folder(self, project: Project) -> Path:
+        """The token files of its tier. Raises UsageError where they were not made yet."""
+        folder = project.build / self.tier / "work" / PRODUCT
+        if not (folder / LIST).is_file():
+            raise UsageError(
+                f"Recipe '{self.name}' reads the token files of tier {self.tier}, and there are none in "
+                f"{project.relative(folder)}. Make them: lucie reproduce --tier {self.tier}, or name others: --tokens"
+            )
+        return folder
+
+    def folder(self, project: Project, seed: int) -> Path:
+        """Where it is trained, unless told otherwise."""
+        return project.build / self.tier / "work" / "training" / f"{self.name}-{seed}"
 
     def phase(self, name: str) -> Phase:
         """One of the three phases."""
