@@ -18,7 +18,9 @@ from small_model import SHAPE, THETA, VOCABULARY
 from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256
 from lucie.tokenizer import bpe
+from lucie.training import progress
 from lucie.training.export import export, to_transformers
+from lucie.training.heldout import losses
 from lucie.training.parity import LIMIT, parities, parity
 from lucie.training.weights import read_weights
 
@@ -115,6 +117,18 @@ def test_plain_transformers_loads_it(exported: dict[str, Path]) -> None:
         ids = tokens.bos_token_id, tokens.eos_token_id, tokens.pad_token_id
         assert list(ids) == words.convert_tokens_to_ids(special)
     assert words("Le petit chat.")["input_ids"] == bpe.load(exported["half"]).encode("Le petit chat.").ids
+
+
+def test_every_checkpoint_of_a_run_is_measured(written: dict[str, Path], tokenizer: Path, tmp_path: Path) -> None:
+    tokens = small_model.write_token_files(tmp_path / "files", tokenizer)
+    shutil.copytree(written["one"], tmp_path / "run" / "checkpoints" / "7")
+    found = progress.held_out(tmp_path / "run", tokenizer, tokens, tmp_path / "exported")
+    assert found.select("seed", "phase", "step", "tokens").unique().rows() == [(1, "main", 7, 0)]
+    measured = losses(tmp_path / "exported" / "7", tokens)
+    assert found["held_out"].equals(measured["tokens"].rename("held_out"))
+    assert found.select(measured.drop("tokens").columns).equals(measured.drop("tokens"))
+    with pytest.raises(UsageError, match="There is no checkpoint"):
+        progress.exports(tmp_path, tokenizer, tmp_path / "exported")
 
 
 # The mapping

@@ -1,6 +1,6 @@
 """The energy of runs made here, with its uncertainty: measured where the machine has a counter, else estimated.
 
-    with Meter(memory=23.0) as meter:
+    with Meter() as meter:
         subprocess.run(...)
     meter.energy  # Energy(kwh=0.0006, kwh_low=0.0002, kwh_high=0.0015, grams=..., method="power model")
 
@@ -21,7 +21,7 @@ from types import TracebackType
 
 import polars as pl
 
-from lucie.machine import cores
+from lucie import machine
 
 COUNTERS = Path("/sys/class/powercap")  # Linux: Intel's and AMD's RAPL
 JOULES_PER_KWH = 3.6e6
@@ -116,11 +116,13 @@ def estimate(
 class Meter:
     """Meters what runs inside a ``with`` block: this process and the child processes that end in it.
 
-    Counters count the whole processor, whoever else uses it; they are for machines of one's own.
+    ``memory`` in GB is the machine's unless it is given, as it should be where others use the machine too. Counters
+    count the whole processor, whoever uses it.
     """
 
-    def __init__(self, memory: float, counters: Path = COUNTERS) -> None:
-        self._memory, self._counters = memory, counters
+    def __init__(self, memory: float | None = None, counters: Path = COUNTERS) -> None:
+        self._memory = machine.memory() if memory is None else memory
+        self._counters = counters
 
     def __enter__(self) -> Meter:
         self._before = dict(_read(self._counters))
@@ -131,9 +133,9 @@ class Meter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         wall = time.monotonic() - self._wall
-        cpu = min(_cpu_seconds() - self._cpu, wall * cores())
+        cpu = min(_cpu_seconds() - self._cpu, wall * machine.cores())
         processor = _kwh(self._before, dict(_read(self._counters)), wall)
-        self.energy = estimate(cpu, wall, cores(), self._memory, processor)
+        self.energy = estimate(cpu, wall, machine.cores(), self._memory, processor)
 
 
 def _cpu_seconds() -> float:
