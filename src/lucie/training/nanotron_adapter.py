@@ -20,12 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from lucie.errors import UsageError
+from lucie.training.weights import sizes
 
 VERSION = "0.4"
 
@@ -198,6 +199,14 @@ def _load_optimizer_of_other_replicas() -> None:
     nanotron.trainer.load_optimizer = load_optimizer
 
 
+def _read_shapes_of_numpy_2() -> None:
+    """A weight of another tensor parallelism has its whole shape beside it, as '(np.int64(128), 64)'."""
+    from nanotron.serialize.metadata import TensorMetadata
+
+    shape = get_type_hints(TensorMetadata)["unsharded_shape"]
+    TensorMetadata._metadata_config.type_hooks[shape] = sizes
+
+
 DEFECTS = (
     Defect("import cycle", (191, 213, 235), "importing any module fails", _import_logging_first, "before"),
     Defect("flash-attn", (), "imports flash-attn, there or not", _do_without_flash_attention, "before"),
@@ -207,6 +216,7 @@ DEFECTS = (
     Defect("memory", (), "asks for the GPU's memory in the first steps", _do_not_measure_the_gpu, "after", True),
     Defect("average", (), "averages weights in place with gradients on", _average_without_gradients, "after", True),
     Defect("other replicas", (), "finds no ZeRO state of others", _load_optimizer_of_other_replicas, "after"),
+    Defect("shapes", (), "cannot read the shapes that it writes with numpy 2", _read_shapes_of_numpy_2, "after"),
     Defect("sends", (), "a pipeline's sends wait for each other with gloo", _send_without_waiting, "after", True),
 )
 
