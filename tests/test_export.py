@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,6 +31,12 @@ torch = pytest.importorskip("torch", reason="the packages of the group 'train' a
 pytest.importorskip("nanotron", reason="the packages of the group 'train' are not here")
 
 LAYOUTS = {"one": (1, 1), "tensor": (2, 1), "pipeline": (1, 2)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with small_model.one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
