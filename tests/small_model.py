@@ -10,11 +10,14 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
+import pytest
 
 from lucie.files import write_json
 from lucie.tokenizer import bpe
@@ -38,6 +41,18 @@ TEXTS = {
 }
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow where others use the cores; the models here are too small for two."""
+    torch = pytest.importorskip("torch", reason="the packages of the group 'train' are not here")
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # of processes started meanwhile
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(before)
+
+
 def write_tokenizer(folder: Path, size: int = VOCABULARY) -> Path:
     folder.mkdir(parents=True)
     texts = [text[start:] for text in TEXTS.values() for start in range(60)]
@@ -48,7 +63,7 @@ def write_tokenizer(folder: Path, size: int = VOCABULARY) -> Path:
 def write_token_files(folder: Path, tokenizer: Path, held_out_per_mille: int = 300) -> Path:
     """Forty documents of each language, some held out."""
     rows = [
-        {"source": "s", "id": f"{language}{n}", "language": language, "category": "web", "text": f"{n}. {text[n:] * 3}"}
+        {"source": "s", "id": f"{language}{n}", "language": language, "category": "web", "text": f"{n}. {text[n:]}"}
         for language, text in TEXTS.items()
         for n in range(40)
     ]
@@ -62,7 +77,7 @@ def write_checkpoints(folder: Path, layouts: dict[str, tuple[int, int]]) -> dict
     """A checkpoint of the same weights by each layout: name, tensor and pipeline parallelism."""
     named = [f"{name}:{tensor}:{pipeline}" for name, (tensor, pipeline) in layouts.items()]
     command = [sys.executable, __file__, str(folder), *named]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: folder / name / str(STEP) for name in layouts}
 

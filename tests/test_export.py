@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from small_model import SHAPE, THETA, VOCABULARY
 from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256
 from lucie.tokenizer import bpe
+from lucie.training import parity as parity_process
 from lucie.training import progress
 from lucie.training.export import export, to_transformers
 from lucie.training.heldout import losses
@@ -28,6 +31,12 @@ torch = pytest.importorskip("torch", reason="the packages of the group 'train' a
 pytest.importorskip("nanotron", reason="the packages of the group 'train' are not here")
 
 LAYOUTS = {"one": (1, 1), "tensor": (2, 1), "pipeline": (1, 2)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with small_model.one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +109,14 @@ def test_logits_are_those_of_nanotron_s_own_model(
     assert parity(written["one"], turned, batch) > 100 * LIMIT, "another theta is another model"
     with pytest.raises(MismatchError, match=r"the token 400, .* a vocabulary of 400"):
         parity(written["one"], exported["one"], np.array([[VOCABULARY]]))
+
+
+def test_nanotron_alone_does_not_read_the_weights_of_another_layout(written: dict[str, Path]) -> None:
+    with (
+        ProcessPoolExecutor(1, get_context("spawn"), parity_process._begin, (["shapes"],)) as process,
+        pytest.raises(AssertionError, match=r"version mismatch at .*qkv_proj"),  # its word for a shape it cannot read
+    ):
+        process.submit(parity_process._logits_of_nanotron, written["tensor"], np.array([[1]])).result()
 
 
 def test_plain_transformers_loads_it(exported: dict[str, Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ from lucie.training.heldout import losses, unigram, windows
 CONTEXT = SHAPE["max_position_embeddings"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    with small_model.one_thread():
+        yield
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model.write_tokenizer(tmp_path_factory.mktemp("made") / "tokenizer")
@@ -41,7 +48,7 @@ def tokens(tokenizer: Path) -> Path:
 @pytest.fixture(scope="module")
 def model(tokenizer: Path) -> Path:
     """A folder with a random model, as an export has it."""
-    torch = pytest.importorskip("torch", reason="the packages of the group 'train' are not here")
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(1)
@@ -147,7 +154,7 @@ def mix() -> Mix:
         "ramp_up": {"sequences_per_batch": 2, "increment": 2, "sequences": 9},
     }
     later = {"sequence_length": 40, "sequences_per_batch": 2, "tokens": 1600}
-    phases = {"main": main, "extension": {**later, "favour_longer_than": 90}, "annealing": later}
+    phases = {"main": main, "extension": {**later, "favour_longer_than": 30}, "annealing": later}
     epochs = {"en": {"web": 2}, "fr": {"web": 1}}
     return Mix.model_validate({"name": "small", "says": "", "seed": 1, "epochs": epochs, "phases": phases})
 

@@ -2,7 +2,8 @@
 
     with Meter() as meter:
         subprocess.run(...)
-    meter.energy  # Energy(kwh=0.0006, kwh_low=0.0002, kwh_high=0.0015, grams=..., method="power model")
+    meter.energy  # Energy(kwh=0.0008, kwh_low=0.0003, kwh_high=0.0021, grams=..., method="power model")
+    estimate(cpu_seconds=2 * seconds, wall_seconds=seconds, cores=2, memory=16)  # of a run that is over: all cores busy
 
 A virtual machine shows no counter, so the estimate is a power model: watts of a core that waits and of one that works,
 of memory, and what the data centre adds. Each number has a low and a high bound and a source (`ASSUMPTIONS`); the

@@ -88,8 +88,9 @@ def consumption(table: pl.DataFrame) -> Figure:
     ``table`` has phase, name, share and weight; short and long documents of a source are added up.
     """
     phases = [phase for phase in TITLES if phase in set(table["phase"])]
-    shares = table.group_by("phase", "name").agg(pl.sum("share", "weight"))
-    names = shares.group_by("name").agg(pl.sum("weight")).sort("weight", "name")["name"].to_list()
+    shares = table.group_by("phase", "name", maintain_order=True).agg(pl.sum("share", "weight"))
+    weights = shares.group_by("name", maintain_order=True).agg(pl.sum("weight"))
+    names = weights.sort("weight", "name", maintain_order=True)["name"].to_list()
     figure = new_figure(height=0.135 * len(names) + 0.9)
     panels = figure.subplots(1, len(phases), sharey=True, squeeze=False)[0]
     for axes, phase in zip(panels, phases, strict=True):
@@ -134,9 +135,9 @@ def _place(language: str) -> tuple[int, str]:
 def _held_out(axes: Axes, language: str, rows: pl.DataFrame, scale: int) -> None:
     name, colour, marker = LANGUAGES.get(language, (language, *BESIDES))
     means = (
-        rows.group_by("tokens")
+        rows.group_by("tokens", maintain_order=True)
         .agg(pl.mean("loss"), low=pl.min("loss"), high=pl.max("loss"))
-        .sort("tokens")
+        .sort("tokens", maintain_order=True)
         .with_columns(below=pl.col("loss") - pl.col("low"), above=pl.col("high") - pl.col("loss"))
     )
     axes.errorbar(

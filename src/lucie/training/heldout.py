@@ -25,7 +25,7 @@ from lucie.errors import UsageError
 from lucie.tokenizer.bpe import load
 from lucie.tokens.folder import HELD_OUT, TokenFolder
 
-TOKENS_AT_ONCE = 16_384  # of windows computed together: their logits are this many times the vocabulary, 4 bytes each
+TOKENS_AT_ONCE = 4096  # of windows computed together: their logits are this many times the vocabulary, 4 bytes each
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
 

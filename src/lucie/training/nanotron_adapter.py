@@ -19,12 +19,14 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from lucie.errors import UsageError
+from lucie.training.weights import sizes
 
 VERSION = "0.4"
 
@@ -178,6 +180,33 @@ def _send_without_waiting() -> None:
         kind.train_batch_iter = finishing(kind.train_batch_iter)
 
 
+def _load_optimizer_of_other_replicas() -> None:
+    """ZeRO's files are divided by the data-parallel replicas that wrote them; nanotron looks for as many as it has."""
+    import nanotron.trainer
+    from nanotron.serialize import optimizer as files
+
+    load = nanotron.trainer.load_optimizer
+
+    def load_optimizer(optimizer: Any, parallel_context: Any, root_folder: Path, **named: Any) -> None:
+        from lucie.training.optimizer_states import load_divided_otherwise
+
+        zero = optimizer.inherit_from(files.ZeroDistributedOptimizer)
+        if (root_folder / "optimizer" / files.optimizer_filename(parallel_context, is_zero=zero)).is_file():
+            load(optimizer=optimizer, parallel_context=parallel_context, root_folder=root_folder, **named)
+        else:
+            load_divided_otherwise(optimizer, parallel_context, root_folder / "optimizer")
+
+    nanotron.trainer.load_optimizer = load_optimizer
+
+
+def _read_shapes_of_numpy_2() -> None:
+    """A weight of another tensor parallelism has its whole shape beside it, as '(np.int64(128), 64)'."""
+    from nanotron.serialize.metadata import TensorMetadata
+
+    shape = get_type_hints(TensorMetadata)["unsharded_shape"]
+    TensorMetadata._metadata_config.type_hooks[shape] = sizes
+
+
 DEFECTS = (
     Defect("import cycle", (191, 213, 235), "importing any module fails", _import_logging_first, "before"),
     Defect("flash-attn", (), "imports flash-attn, there or not", _do_without_flash_attention, "before"),
@@ -186,6 +215,8 @@ DEFECTS = (
     Defect("rotary buffer", (), "asserts a GPU", _rotary_buffer_on_cpu, "after", only_without_gpu=True),
     Defect("memory", (), "asks for the GPU's memory in the first steps", _do_not_measure_the_gpu, "after", True),
     Defect("average", (), "averages weights in place with gradients on", _average_without_gradients, "after", True),
+    Defect("other replicas", (), "finds no ZeRO state of others", _load_optimizer_of_other_replicas, "after"),
+    Defect("shapes", (), "cannot read the shapes that it writes with numpy 2", _read_shapes_of_numpy_2, "after"),
     Defect("sends", (), "a pipeline's sends wait for each other with gloo", _send_without_waiting, "after", True),
 )
 

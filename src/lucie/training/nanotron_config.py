@@ -11,9 +11,9 @@ from lucie.training.recipe import Recipe, Run
 def nanotron_config(recipe: Recipe, run: Run, seed: int, checkpoints: Path, resume: Path | None) -> dict[str, Any]:
     """nanotron's configuration of a run, as YAML writes it.
 
-    ``resume`` is the checkpoint to begin from. Two things our trainer adds, for want of a word in nanotron's file: RoPE's
-    theta, and the learning rate of every step, which follows the samples read (`Recipe.learning_rate_at`). The file
-    has the rate at its peak.
+    ``resume`` is the checkpoint to begin from. Three things our trainer adds, for want of a word in nanotron's file:
+    RoPE's theta, whether activations are computed again, and the learning rate of every step, which follows the
+    samples read (`Recipe.learning_rate_at`); the file has the rate at its peak.
     """
     phase, shape, optimizer = recipe.phase(run.phase), recipe.architecture, recipe.optimizer
     layout = phase.parallelism

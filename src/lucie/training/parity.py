@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
 from lucie.errors import MismatchError
 from lucie.training import checkpoints
-from lucie.training.weights import SIZE
 
 LIMIT = 1e-5  # of the difference, for logits of some units
 
@@ -62,18 +61,13 @@ def _logits_of_transformers(folder: Path, batch: Tokens) -> Logits:
     return logits
 
 
-def _begin() -> None:
+def _begin(without: Collection[str] = ()) -> None:
     """Make nanotron ready, alone in its world."""
     os.environ.update(CUDA_VISIBLE_DEVICES="", RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1")
     os.environ["MASTER_PORT"] = "0"
     from lucie.training import nanotron_adapter
 
-    nanotron_adapter.install()
-    from nanotron.serialize.metadata import TensorMetadata
-
-    # With numpy 2, nanotron writes shapes as '(np.int64(128), 64)', which it cannot read.
-    shape = get_type_hints(TensorMetadata)["unsharded_shape"]
-    TensorMetadata._metadata_config.type_hooks[shape] = lambda text: tuple(map(int, SIZE.findall(text)))
+    nanotron_adapter.install(without)
 
 
 def _logits_of_nanotron(checkpoint: Path, batch: Tokens) -> Logits:

@@ -32,6 +32,7 @@ from lucie.training.scaling import flops_per_token
 from lucie.training.schedule import Phase as Schedule
 
 Count = Annotated[int, Field(ge=1)]
+WORK = ("micro_batch", "checkpoint_every", "parallelism", "recompute")  # of a phase: how the work is done
 CAUSAL = 0.5  # of the sequence that a token attends to
 
 
@@ -244,9 +245,12 @@ class Recipe(Strict):
                 yield Run(name, offset + start + 1, offset + end, int(sizes[start]))
 
     def key(self) -> str:
-        """Changes with everything that decides the weights, and with nothing else."""
-        content = self.model_dump(mode="json", exclude={"name", "says", "tier", "seeds"})
+        """Changes with everything that decides the weights, but for rounding: not with how the work is divided."""
+        content = self.model_dump(mode="json", exclude={"name", "says", "tier", "seeds", "most_epochs"})
         content["mix"] |= {"name": "", "says": ""}
+        for phase in content["phases"].values():
+            for name in WORK:
+                del phase[name]
         return sha256_of(content)
 
     def _check(self) -> None:

@@ -117,13 +117,12 @@ def run(
     ours = RunFile.of(recipe, seed, tokens)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        if not (folder / RUN).is_file():
-            write_json(folder / RUN, ours.model_dump())
-        elif RunFile.read(folder).key != ours.key:
+        if (folder / RUN).is_file() and RunFile.read(folder).key != ours.key:
             raise UsageError(
                 f"{folder} holds another training than recipe '{recipe.name}' with seed {seed} and these token files. "
                 "Name another folder, or remove this one."
             )
+        write_json(folder / RUN, ours.model_dump())  # the work may be divided in another way than before
         while (step := latest(folder)) < recipe.steps:
             with _told_to_stop(folder):
                 ended = _work(recipe, seed, tokens, folder, step, until, watch)

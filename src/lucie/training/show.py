@@ -33,8 +33,9 @@ def plan(recipe: Recipe, seed: int, folder: Path) -> Iterator[tuple[str, str]]:
         yield (
             name,
             f"{schedule.steps:,} steps, {schedule.tokens:,} tokens in sequences of {schedule.sequence_length:,}; "
-            f"learning rate {rates}; RoPE theta {phase.rope_theta:g}; {layout.processes} processes (data {layout.data}, "
-            f"tensor {layout.tensor}, pipeline {layout.pipeline}, ZeRO-{layout.zero_stage})",
+            f"learning rate {rates}; RoPE theta {phase.rope_theta:,.0f}; {layout.processes} processes "
+            f"(data {layout.data}, tensor {layout.tensor}, pipeline {layout.pipeline}, ZeRO-{layout.zero_stage})"
+            + ("; activations computed again" if phase.recompute else ""),
         )
     yield "in all", f"{recipe.steps:,} steps, {recipe.tokens:,} tokens, {recipe.flops:.4g} FLOP"
     for run in recipe.runs():
@@ -58,7 +59,8 @@ def training_bar(recipe: Recipe) -> Iterator[Watch]:
         task = progress.add_task("training", total=recipe.steps, said="")
 
         def show(metrics: Metrics) -> None:
-            said = f"{metrics['tokens']:,} tokens  loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tokens/s"
+            speed = f"{metrics['tokens_per_second']:,.0f} tokens/s"
+            said = f"{metrics['tokens']:,} tokens  loss {metrics['loss']:.3f}  {speed}"
             progress.update(task, completed=metrics["step"], description=metrics["phase"], said=said)
 
         yield show

@@ -10,16 +10,18 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from nanotron import distributed as dist
-from nanotron.models.llama import LlamaForTraining
+from nanotron.models.llama import LlamaDecoderLayer, LlamaForTraining
 from nanotron.parallel.pipeline_parallel.tensor_pointer import TensorPointer
 from nanotron.parallel.pipeline_parallel.utils import get_input_output_pp_ranks
 from nanotron.trainer import DistributedTrainer
 from tensorboardX import SummaryWriter
+from torch.utils.checkpoint import checkpoint
 
 from lucie.errors import StageError
 from lucie.tokens.order import OrderedTokens
@@ -57,9 +59,11 @@ class Llama(LlamaForTraining):  # type: ignore[misc]
 class Trainer(DistributedTrainer):  # type: ignore[misc]
     """Trains one run; writes metrics and checkpoints into the folder of the recipe's training."""
 
-    def __init__(self, config: Path, recipe: Recipe, run: Run, about: dict[str, Any], folder: Path) -> None:
+    def __init__(self, config: Path, start: int, recipe: Recipe, run: Run, about: dict[str, Any], folder: Path) -> None:
         self.recipe, self.run, self.about, self.folder = recipe, run, about, folder
         super().__init__(str(config), model_class=Llama)
+        if self.start_iteration_step != start:  # nanotron begins anew, silently, where it finds no checkpoint
+            raise StageError(f"nanotron begins at step {self.start_iteration_step}, and not after step {start}.")
 
     def train_on(self, ordered: OrderedTokens, stop: StopSigns) -> None:
         """Train the steps of the run that are left. Raises StoppedError when asked to stop."""
@@ -73,8 +77,13 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         self.train(self._batches(ordered))
 
     def _init_model(self, *arguments: Any, **named: Any) -> Any:
-        with nanotron_adapter.rope_theta(self.recipe.phase(self.run.phase).rope_theta):
-            return super()._init_model(*arguments, **named)
+        phase = self.recipe.phase(self.run.phase)
+        with nanotron_adapter.rope_theta(phase.rope_theta):
+            model = super()._init_model(*arguments, **named)
+        if phase.recompute:
+            for layer in (module for module in model.modules() if isinstance(module, LlamaDecoderLayer)):
+                layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        return model
 
     def _batches(self, ordered: OrderedTokens) -> Iterator[dict[str, Any]]:
         """Micro-batches; a pipeline stage gets only what it needs."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FILE = re.compile(r"model_(?P<parameter>\w+?)(_pp-rank-\d+-of-\d+_tp-rank-\d+-of-\d+)?\.safetensors")
 DATA, SLICES, SHAPE = "data", "local_global_slices_pairs", "unsharded_shape"
-SIZE = re.compile(r"(?<!\w)\d+")  # of '(128, 64)', and of '(np.int64(128), 64)', as it is written with numpy 2
+SIZE = re.compile(r"(?<!\w)\d+")
 DAMAGED = "The checkpoint is not whole. Take an earlier one, or train on from it again."
 
 
@@ -38,6 +38,11 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     return {name: _whole(name, paths) for name, paths in files.items()}
 
 
+def sizes(text: str) -> tuple[int, ...]:
+    """The shape that nanotron writes as '(128, 64)', or as '(np.int64(128), 64)' with numpy 2."""
+    return tuple(map(int, SIZE.findall(text)))
+
+
 def _whole(name: str, paths: list[Path]) -> Tensor:
     import torch
 
@@ -45,7 +50,7 @@ def _whole(name: str, paths: list[Path]) -> Tensor:
     first, metadata = shards[0]
     if SHAPE not in metadata:
         return first
-    whole = torch.empty([int(size) for size in SIZE.findall(metadata[SHAPE])], dtype=first.dtype)
+    whole = torch.empty(sizes(metadata[SHAPE]), dtype=first.dtype)
     filled = 0
     for shard, about in shards:
         for pair in about[SLICES].split(";"):

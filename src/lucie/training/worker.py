@@ -10,6 +10,7 @@ import argparse
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ if os.environ.get("WORLD_SIZE") is None:
     os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("tokens", type=Path)
     parser.add_argument("--from", dest="start", type=int, default=0, help="the checkpoint to go on from; 0: none")
     parser.add_argument("--until", type=float, help="seconds since 1970 at which to stop")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     try:
         train(chosen.folder, chosen.tokens, chosen.start, chosen.until)
     except LucieError as error:
@@ -52,7 +53,7 @@ def train(folder: Path, tokens: Path, start: int, until: float | None) -> None:
             continue
         if recipe.phase(run.phase).parallelism.processes != int(os.environ["WORLD_SIZE"]):
             break
-        trainer = Trainer(config_path(folder, run), recipe, run, state.about(), folder)
+        trainer = Trainer(config_path(folder, run), step, recipe, run, state.about(), folder)
         try:
             trainer.train_on(OrderedTokens(tokens, recipe.mix, run.phase, check=False), signs)
         except StoppedError as stopped:

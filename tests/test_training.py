@@ -1,0 +1,393 @@
+"""Training with nanotron on the toy recipe: recipes, parity, layouts, resuming, kills, bad input, the adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from conftest import ROOT, Lucie
+
+from lucie.errors import UsageError
+from lucie.files import write_json
+from lucie.mixture.plan import PHASES, Mix
+from lucie.mixture.plan import Phase as MixPhase
+from lucie.project import Project
+from lucie.records import load_record
+from lucie.tokens.files import write_tokens
+from lucie.tokens.order import OrderedTokens
+from lucie.training import checkpoints, schedule
+from lucie.training import run as training
+from lucie.training.metrics import METRICS, read_metrics
+from lucie.training.recipe import Recipe
+
+torch = pytest.importorskip("torch", reason="training needs torch, which group 'train' installs")
+pytest.importorskip("nanotron", reason="training needs nanotron, which group 'train' installs")
+
+CLOSE = 1e-5  # two computations of one loss in fp32
+KILLS = 20
+MEASURED = ("seconds", "tokens_per_second", "memory")  # what differs from run to run
+
+
+def recipe_of(**changes: Any) -> Recipe:
+    """The toy recipe, changed: `main={...}` is of the phase, `mix_main={...}` of what it reads, others of the top."""
+    content = yaml.safe_load((ROOT / "config/recipes/toy.yaml").read_text("utf-8"))
+    mix = yaml.safe_load((ROOT / "config/mixes/toy.yaml").read_text("utf-8"))
+    for name, change in changes.items():
+        if name in PHASES:
+            content["phases"][name] |= change
+        elif name.startswith("mix_"):
+            mix["phases"][name.removeprefix("mix_")] |= change
+        elif isinstance(change, dict):
+            content[name] |= change
+        else:
+            content[name] = change
+    return Recipe.of({**content, "name": "toy", "mix": Mix.model_validate({"name": "toy", **mix})})
+
+
+def divided(**layout: int) -> Recipe:
+    """The toy recipe with all phases divided in one way."""
+    return in_all_phases(micro_batch=1, parallelism=layout)
+
+
+def in_all_phases(**changes: Any) -> Recipe:
+    return recipe_of(**dict.fromkeys(PHASES, changes))
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Token files of the books in data/mini, with a small tokenizer; tests only look at them."""
+    from lucie.tokenizer import bpe
+
+    folder = tmp_path_factory.mktemp("tokens")
+    rows = [
+        {"source": "books", "language": language, "category": "book", **json.loads(line)}
+        for language in ("de", "en", "fr")
+        for line in (ROOT / f"data/mini/documents/book.{language}.jsonl").read_text("utf-8").splitlines()
+    ]
+    frame = pl.DataFrame(
+        [{name: row[name] for name in ("source", "id", "language", "category", "text")} for row in rows]
+    )
+    frame.write_parquet(folder / "books.parquet")
+    bpe.save(bpe.train(frame["text"].to_list(), bpe.Options(vocabulary=1000)), folder / "tokenizer")
+    return write_tokens([folder / "books.parquet"], folder / "tokenizer", folder / "tokens").path
+
+
+@dataclass
+class Workers:
+    """The forked workers of `forkserver.py`."""
+
+    server: subprocess.Popen[str]
+    pids: list[int] = field(default_factory=list)
+
+    def start(self, recipe: Recipe, tokens: Path, folder: Path, step: int = 0, **job: Any) -> list[int]:
+        """Start the processes of the recipe's next phase after a step; returns their ids."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / training.RUN, training.RunFile.of(recipe, 1, tokens).model_dump())
+        training.prepare(recipe, 1, folder, step)
+        processes = recipe.phase(recipe.phase_of(step + 1)[0]).parallelism.processes
+        job |= {"processes": processes, "folder": str(folder), "tokens": str(tokens), "start": step}
+        assert self.server.stdin
+        self.server.stdin.write(json.dumps(job) + "\n")
+        self.server.stdin.flush()
+        self.pids = self.answer()["pids"]
+        return self.pids
+
+    def answer(self) -> dict[str, list[int]]:
+        assert self.server.stdout
+        found: dict[str, list[int]] = json.loads(self.server.stdout.readline())
+        return found
+
+    def train(self, recipe: Recipe, tokens: Path, folder: Path, step: int = 0, **job: Any) -> list[int]:
+        """Train the recipe after a step, as far as one number of processes goes; returns how they ended."""
+        self.start(recipe, tokens, folder, step, **job)
+        return self.answer()["codes"]
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    command = [sys.executable, str(ROOT / "tests" / "forkserver.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        started = Workers(server)
+        started.answer()
+        yield started
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def whole(workers: Workers, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the toy recipe, trained in one go by one process; tests only look at it."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert workers.train(recipe_of(), tokens, folder) == [0], (folder / "worker.log").read_text()
+    return folder
+
+
+def until(whole: Path, folder: Path, step: int) -> Path:
+    """A copy of a training as it was after the checkpoint of a step."""
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
+    for later in checkpoints.steps(folder / "checkpoints"):
+        if later > step:
+            shutil.rmtree(folder / "checkpoints" / str(later))
+    return folder
+
+
+def weights(checkpoint: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    root = checkpoint / "model" / "model"
+    return {path.parent.relative_to(root).as_posix(): load_file(path)["data"] for path in root.rglob("*.safetensors")}
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    left, right = weights(one), weights(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def numbers(folder: Path) -> pl.DataFrame:
+    """The metrics that are not measured."""
+    return read_metrics(folder / METRICS).drop(MEASURED)
+
+
+def losses(folder: Path) -> list[float]:
+    return read_metrics(folder / METRICS)["loss"].to_list()
+
+
+# Recipes
+
+
+def test_the_full_recipe_is_that_of_the_launch_scripts(project: Project) -> None:
+    recipe, scripts = Recipe.load(project, "full"), load_record(project, "transcribed/launch_scripts")
+    shape = recipe.architecture
+    for name in PHASES:
+        given = dict(scripts.filter(phase=name).select("parameter", "value").iter_rows())
+        phase, optimizer = recipe.phase(name), recipe.optimizer
+        assert recipe.schedules[name] == schedule.Phase.from_record(scripts, name)
+        ours = {
+            "hidden_size": shape.hidden_size,
+            "intermediate_size": shape.intermediate_size,
+            "num_layers": shape.num_hidden_layers,
+            "num_attention_heads": shape.num_attention_heads,
+            "num_key_value_heads": shape.num_key_value_heads,
+            "micro_batch_size": phase.micro_batch,
+            "tensor_parallelism": phase.parallelism.tensor,
+            "pipeline_parallelism": phase.parallelism.pipeline,
+            "zero_stage": phase.parallelism.zero_stage,
+            "adam_beta1": optimizer.beta1,
+            "adam_beta2": optimizer.beta2,
+            "adam_epsilon": optimizer.epsilon,
+            "weight_decay": optimizer.weight_decay,
+            "gradient_clipping": optimizer.gradient_clipping,
+            "rope_theta": phase.rope_theta,
+            "save_interval": phase.checkpoint_every,
+            "seed": recipe.seeds[0],
+        }
+        assert ours == {key: pytest.approx(float(given[key])) for key in ours}
+        assert phase.parallelism.processes == int(given["nodes"]) * int(given["gpus_per_node"])
+        assert recipe.precision == given["precision"]
+    assert (recipe.steps, recipe.tokens) == (756_291, 3_131_736_326_144)  # of the released model's card
+
+
+@pytest.mark.parametrize("name", ["toy", "mini", "sample", "gpu", "full"])
+def test_the_runs_of_a_recipe_are_its_steps(project: Project, name: str) -> None:
+    recipe = Recipe.load(project, name)
+    runs = list(recipe.runs())
+    assert [run.first_step for run in runs] == [1, *(run.last_step + 1 for run in runs[:-1])]
+    assert runs[-1].last_step == recipe.steps
+    read = sum(run.steps * run.batch * recipe.mix.phase(run.phase).sequence_length for run in runs)
+    assert read == recipe.tokens == recipe.tokens_at(recipe.steps)
+    for run in runs:
+        sizes = {len(recipe.mix.phase(run.phase).sequences_of(recipe.phase_of(step)[1]))
+                 for step in (run.first_step, run.last_step)}  # fmt: skip
+        assert sizes == {run.batch}
+
+
+def test_a_batch_that_grows_reads_every_sequence_once() -> None:
+    phase = MixPhase.model_validate(
+        {"sequence_length": 8, "sequences_per_batch": 10, "tokens": 8 * 217,
+         "ramp_up": {"sequences_per_batch": 4, "increment": 2, "sequences": 60}}
+    )  # fmt: skip
+    steps = [phase.sequences_of(step) for step in range(1, phase.steps + 1)]
+    assert [index for step in steps for index in step] == list(range(phase.sequences))
+    assert sorted({len(step) for step in steps}) == [4, 6, 8, 10]
+    assert 0 <= 217 - phase.sequences < 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"main": {"micro_batch": 3}}, r"a batch \(4\) does not divide by 1 replicas x 3 samples of phase main"),
+        ({"main": {"parallelism": {"data": 3}}}, r"a batch \(4\) does not divide by 3 replicas"),
+        ({"architecture": {"num_attention_heads": 3}}, r"hidden_size \(32\) does not divide"),
+        ({"main": {"parallelism": {"tensor": 4}}}, r"num_key_value_heads \(2\) does not divide by the tensor"),
+        ({"main": {"parallelism": {"pipeline": 4}}}, r"divides 2 layers by 4 stages"),
+        ({"main": {"warm_up": 1000}}, r"warms up over 1000 samples"),
+        ({"mix_annealing": {"tokens": 100}}, r"fewer tokens than one batch in phase annealing"),
+        ({"main": {"decay": "square"}}, r"phases\.main\.decay: Input should be"),
+        ({"seed": 1}, r"seed: Extra inputs are not permitted"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe_of(**changes)
+
+
+def test_the_plan_prints_every_file_of_nanotron(project: Project, lucie: Lucie) -> None:
+    done = lucie(project, "train", "toy", "--dry-run")
+    assert done.returncode == 0
+    assert done.stdout.count("train_steps: ") == len(list(recipe_of().runs())) == 4
+    assert "20 steps, 7,040 tokens" in done.stdout and "batch_accumulation_per_replica: 4" in done.stdout
+
+
+# Training
+
+
+def test_the_loss_is_that_of_plain_transformers(workers: Workers, tokens: Path, tmp_path: Path) -> None:
+    """60 steps of nanotron against a loop of transformers and AdamW, from the same weights."""
+    recipe = recipe_of(mix_main={"ramp_up": None, "tokens": 32 * 8 * 60}, main={"micro_batch": 4})
+    assert workers.train(recipe, tokens, tmp_path, until=0) == [0]
+    first = tmp_path / "checkpoints" / "1"  # the first step has a learning rate of 0
+    assert workers.train(recipe, tokens, tmp_path, 1) == [0]
+    model = as_transformers(first, recipe)
+    optimizer = torch.optim.AdamW(model.parameters(), 0, (0.9, 0.95), 1e-5, 0.1)
+    ordered, expected = OrderedTokens(tokens, recipe.mix, "main"), []
+    for step in range(1, 61):
+        batch = torch.from_numpy(ordered.batch(step))
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate_at(step)
+        logits = model(batch[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        expected.append(loss.item())
+    assert expected[-1] < expected[0] - 0.3
+    assert np.abs(np.subtract(losses(tmp_path)[:60], expected)).max() < CLOSE
+
+
+def as_transformers(checkpoint: Path, recipe: Recipe) -> Any:
+    """The model of a checkpoint, by this test's own mapping of the weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape, found = recipe.architecture, weights(checkpoint)
+    size, heads, key_heads = shape.hidden_size, shape.num_attention_heads, shape.num_key_value_heads
+    theta = checkpoints.read(checkpoint).rope_theta
+    config = LlamaConfig(
+        **shape.model_dump(), tie_word_embeddings=False, rope_parameters={"rope_type": "default", "rope_theta": theta}
+    )
+    model = LlamaForCausalLM(config)
+
+    def halves(rows: Any) -> Any:  # neighbouring pairs of a head become its two halves
+        return rows.view(-1, size // heads // 2, 2, size).transpose(1, 2).reshape(rows.shape)
+
+    state = {
+        "model.embed_tokens.weight": found["token_position_embeddings/pp_block/token_embedding"],
+        "model.norm.weight": found["final_layer_norm/pp_block"],
+        "lm_head.weight": found["lm_head/pp_block"],
+    }
+    for layer in range(shape.num_hidden_layers):
+        here, there = f"decoder/{layer}/pp_block", f"model.layers.{layer}"
+        width = size // heads * key_heads
+        query, key, value = found[f"{here}/attn/qkv_proj"].split([size, width, width])
+        gate, up = found[f"{here}/mlp/gate_up_proj"].chunk(2)
+        state |= {
+            f"{there}.self_attn.q_proj.weight": halves(query),
+            f"{there}.self_attn.k_proj.weight": halves(key),
+            f"{there}.self_attn.v_proj.weight": value,
+            f"{there}.self_attn.o_proj.weight": found[f"{here}/attn/o_proj"],
+            f"{there}.mlp.gate_proj.weight": gate,
+            f"{there}.mlp.up_proj.weight": up,
+            f"{there}.mlp.down_proj.weight": found[f"{here}/mlp/down_proj"],
+            f"{there}.input_layernorm.weight": found[f"{here}/input_layernorm"],
+            f"{there}.post_attention_layernorm.weight": found[f"{here}/post_attention_layernorm"],
+        }
+    model.load_state_dict(state)
+    return model
+
+
+def test_metrics_and_checkpoints_are_those_of_the_recipe(whole: Path) -> None:
+    recipe, found = recipe_of(), read_metrics(whole / METRICS)
+    assert found["step"].to_list() == list(range(1, recipe.steps + 1))
+    assert found["tokens"].to_list() == [recipe.tokens_at(step) for step in found["step"]]
+    assert found["learning_rate"].to_list() == [recipe.learning_rate_at(step) for step in found["step"]]
+    assert found["phase"].unique(maintain_order=True).to_list() == list(PHASES)
+    assert found["memory"].min() > 0  # type: ignore[operator]
+    assert checkpoints.steps(whole / "checkpoints") == [5, 10, 15, 20]
+    manifest = checkpoints.check(whole / "checkpoints" / "15")
+    assert (manifest.phase, manifest.phase_step, manifest.rope_theta) == ("extension", 5, 100_000)
+    assert len(list((whole / "tensorboard").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [{"data": 2}, {"tensor": 2}, {"pipeline": 2}, {"data": 2, "zero_stage": 1}],
+    ids=["data", "tensor", "pipeline", "ZeRO-1"],
+)
+def test_processes_compute_what_one_computes(
+    workers: Workers, tokens: Path, whole: Path, tmp_path: Path, layout: dict[str, int]
+) -> None:
+    assert workers.train(divided(**layout), tokens, tmp_path) == [0, 0], (tmp_path / "worker.log").read_text()
+    for column in ("loss", "grad_norm"):
+        ours, theirs = (read_metrics(folder / METRICS)[column] for folder in (tmp_path, whole))
+        assert (ours - theirs).abs().max() < CLOSE  # type: ignore[operator]
+
+
+def test_recomputed_activations_change_nothing(workers: Workers, tokens: Path, whole: Path, tmp_path: Path) -> None:
+    assert workers.train(in_all_phases(recompute=True), tokens, tmp_path) == [0]
+    assert numbers(tmp_path).equals(numbers(whole))
+
+
+@pytest.mark.parametrize("step", [5, 10])
+def test_going_on_is_bit_identical(workers: Workers, tokens: Path, whole: Path, tmp_path: Path, step: int) -> None:
+    folder = until(whole, tmp_path, step)
+    assert workers.train(recipe_of(), tokens, folder, step) == [0]
+    assert same_weights(folder / "checkpoints" / "20", whole / "checkpoints" / "20")
+    assert numbers(folder).equals(numbers(whole))
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1])
+def test_going_on_with_other_replicas(
+    workers: Workers, tokens: Path, whole: Path, tmp_path: Path, zero_stage: int
+) -> None:
+    """From one process to two replicas and back."""
+    one, two = divided(zero_stage=zero_stage), divided(data=2, zero_stage=zero_stage)
+    folder = tmp_path / "run"
+    assert workers.train(one, tokens, folder, until=0) == [0]
+    assert workers.train(two, tokens, folder, 1, until=0) == [0, 0], (folder / "worker.log").read_text()
+    assert workers.train(one, tokens, folder, 2) == [0], (folder / "worker.log").read_text()
+    assert np.abs(np.subtract(losses(folder), losses(whole))).max() < CLOSE
+
+
+def test_killed_at_any_moment_the_same_weights_come_out(
+    workers: Workers, tokens: Path, whole: Path, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    last = whole / "checkpoints" / "20"
+    killed = 0
+    while killed < KILLS:
+        folder = tmp_path / f"run{killed}"
+        step = 0
+        while step < 20:
+            [pid] = workers.start(recipe_of(), tokens, folder, step)
+            if step < 20 and chance.random() < 0.7:
+                time.sleep(chance.uniform(0.1, 1.2))
+                os.kill(pid, signal.SIGKILL)
+            [code] = workers.answer()["codes"]
+            assert code in (0, -signal.SIGKILL), (folder / "worker.log").read_text()
+            killed += code != 0
+            step = training.latest(folder)
+        assert same_weights(folder / "checkpoints" / "20", last)
+        assert numbers(folder).equals(numbers(whole))
