@@ -39,7 +39,7 @@ pytest.importorskip("nanotron", reason="training needs nanotron, which group 'tr
 
 CLOSE = 1e-5  # two computations of one loss in fp32
 KILLS = 20
-MEASURED = ("seconds", "tokens_per_second", "memory")  # what differs from run to run
+MEASURED = ("seconds", "cpu_seconds", "tokens_per_second", "memory")  # what differs from run to run
 
 
 def recipe_of(**changes: Any) -> Recipe:

@@ -26,6 +26,7 @@ class Metrics(TypedDict):
     learning_rate: float
     grad_norm: float  # before clipping
     seconds: float  # of the step
+    cpu_seconds: float  # of the step, in all processes, which are taken to be alike
     tokens_per_second: float
     memory: int  # bytes: the most that a process of the first replica has held; of the GPU, where there is one
 

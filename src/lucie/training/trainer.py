@@ -99,6 +99,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
 
     def training_step(self, dataloader: Any) -> Any:
         """One step, with the learning rate of the recipe, whatever a checkpoint says."""
+        self._cpu = time.process_time()
         self._set_learning_rate()
         return super().training_step(dataloader)
 
@@ -127,6 +128,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             "learning_rate": self.recipe.learning_rate_at(self.iteration_step),
             "grad_norm": self.grad_norm_unclipped.item(),
             "seconds": seconds,
+            "cpu_seconds": (time.process_time() - self._cpu) * dist.get_world_size(self.parallel_context.world_pg),
             "tokens_per_second": self.global_batch_size * self.sequence_length / seconds,
             "memory": _memory(),
         }
