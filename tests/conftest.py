@@ -51,6 +51,13 @@ def upstream() -> Path:
     return folder
 
 
+LONGEST = ("test_training.py", "test_offline.py")  # started first, so that no core waits for them in the end
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Project:
     """A copy of this checkout, results included, that a test may spoil."""

@@ -19,6 +19,7 @@ from lucie.tokenizer import again as tokenizers
 from lucie.tokenizer.recipe import TokenizerRecipe
 from lucie.tokens import again as tokens
 from lucie.tokens.heldout import is_held_out
+from lucie.training.recipe import Recipe
 
 COLUMNS = ("source", "id", "language", "category", "text")
 
@@ -175,9 +176,7 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused(built: Project, monke
     assert not (built.root / "elsewhere").exists()
 
 
-def test_the_tiers_recipes_can_be_read(project: Project) -> None:
-    assert [TokenizerRecipe.load(project, name).vocabulary for name in ("mini", "sample", "full")] == [
-        4096,
-        16384,
-        65024,
-    ]
+@pytest.mark.parametrize("name", ["mini", "sample", "gpu", "full"])
+def test_a_model_knows_the_entries_of_its_tier_s_tokenizer(project: Project, name: str) -> None:
+    recipe = Recipe.load(project, name)
+    assert recipe.architecture.vocab_size == TokenizerRecipe.load(project, recipe.tier).vocabulary

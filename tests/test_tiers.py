@@ -179,3 +179,23 @@ def test_verify_needs_the_base_packages_only(project: Project, lucie: Lucie, tmp
     )
     assert done.returncode in (Exit.HELD, Exit.MISMATCH), done.stderr
     assert json.loads(done.stdout)["tier"] == "record, mini"
+
+
+def test_more_repeats_make_nothing_stale_and_fewer_are_not_published(tiers: Project, lucie: Lucie) -> None:
+    path = tiers.root / "config" / "stages.yaml"
+    stages = yaml.safe_load(path.read_text())["stages"]
+    stages[0]["tiers"]["mini"]["repeats"] = {"seeds": 1}
+    path.write_text(json.dumps({"stages": stages}))
+    notebook = tiers.notebooks / "first.ipynb"
+    notebook.write_text(
+        notebook.read_text().replace('tier: str = \\"record\\"', 'tier: str = \\"record\\"\\nseeds: int = 1')
+    )
+
+    assert lucie(tiers, "run", "first", "--tier", "mini", "--set", "seeds=5").returncode == Exit.HELD
+    assert "nothing to run" in lucie(tiers, "reproduce", "--tier", "mini", "--dry-run").stdout
+    assert lucie(tiers, "publish", "--tier", "mini", "--yes").returncode == Exit.HELD
+    assert Manifest.load(tiers.results / "mini").stages["first"].ingredients.repeats == {"seeds": 5}
+    assert lucie(tiers, "run", "first", "--tier", "mini").returncode == Exit.HELD
+    done = lucie(tiers, "publish", "--tier", "mini", "--yes")
+    assert done.returncode == Exit.USAGE
+    assert "was published with seeds=5" in done.stderr and "--set seeds=5" in done.stderr

@@ -27,7 +27,7 @@ from lucie.training.run import run, set_aside
 
 LANGUAGES = ("fr", "en", "de", "es", "it")
 LAST = 10  # steps whose mean is the loss at the end of a phase: one step's batch is small
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # quantile of 97.5 % by degrees of freedom
+STUDENT = (63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250)  # quantile of 99.5 % by degrees of freedom
 COMPARED = 2  # sequences that two models' logits are compared on
 
 
@@ -164,7 +164,7 @@ def train(tier: str, seeds: int) -> Trained:
 
 
 def interval(values: list[float]) -> tuple[float, float] | None:
-    """Where the value of one more seed is expected, at 95 %, by Student's t; None for fewer than two values."""
+    """Where the value of one more seed is expected, at 99 %, by Student's t; None for fewer than two values."""
     if len(values) < 2:
         return None
     half = STUDENT[min(len(values), 1 + len(STUDENT)) - 2] * stdev(values) * math.sqrt(1 + 1 / len(values))
