@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lucie.tokenizer import again as tokenizers
 from lucie.tokenizer.recipe import TokenizerRecipe
 from lucie.tokens import again as tokens
 from lucie.tokens.heldout import is_held_out
+from lucie.training.again import interval
 from lucie.training.recipe import Recipe
 
 COLUMNS = ("source", "id", "language", "category", "text")
@@ -180,3 +182,16 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused(built: Project, monke
 def test_a_model_knows_the_entries_of_its_tier_s_tokenizer(project: Project, name: str) -> None:
     recipe = Recipe.load(project, name)
     assert recipe.architecture.vocab_size == TokenizerRecipe.load(project, recipe.tier).vocabulary
+
+
+def test_one_more_seed_is_expected_in_the_interval() -> None:
+    """Of normal numbers, 99 in 100 lie in the interval that the five before them give."""
+    chance = random.Random(0)
+    drawn = [[chance.gauss(5, 0.1) for _ in range(6)] for _ in range(4000)]
+    inside = 0
+    for *five, sixth in drawn:
+        between = interval(five)
+        assert between
+        inside += between[0] <= sixth <= between[1]
+    assert 0.985 < inside / len(drawn) < 0.995
+    assert interval([5.0]) is None

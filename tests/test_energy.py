@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lucie.energy import ASSUMPTIONS, JOULES_PER_KWH, Energy, Meter, assumptions, estimate
+from lucie.files import write_json
+from lucie.training.footprint import of_run
+from lucie.training.metrics import METRICS
+from lucie.training.run import RUN
 
 SECONDS = st.floats(1, 1e6)
 SHARES = st.floats(0, 1)
@@ -92,3 +97,23 @@ def test_work_is_metered_as_more_than_waiting(tmp_path: Path) -> None:
                 time.sleep(0 if work else 0.2)
         energies.append(meter.energy.kwh)
     assert energies[1] > 1.2 * energies[0] > 0
+
+
+def test_a_training_s_energy_is_that_of_its_phases(tmp_path: Path) -> None:
+    steps = [("main", 100, 2.0, 3.0), ("main", 300, 4.0, 5.0), ("annealing", 350, 1.0, 9.0)]  # the last: two clocks
+    lines = [
+        {"phase": phase, "step": number, "tokens": tokens, "seconds": seconds, "cpu_seconds": cpu}
+        for number, (phase, tokens, seconds, cpu) in enumerate(steps, start=1)
+    ]
+    (tmp_path / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_json(tmp_path / RUN, {"key": "k", "recipe": {}, "seed": 7, "tokens": "t"})
+    found = of_run(tmp_path, cores=2, memory=10.0)
+    assert found.select("seed", "phase", "tokens", "seconds").rows() == [
+        (7, "main", 300, 6.0),
+        (7, "annealing", 50, 1.0),
+    ]
+    for row, expected in zip(
+        found.iter_rows(named=True), (estimate(8.0, 6.0, 2, 10.0), estimate(2.0, 1.0, 2, 10.0)), strict=True
+    ):
+        assert (row["kwh_low"], row["kwh"], row["kwh_high"]) == (expected.kwh_low, expected.kwh, expected.kwh_high)
+        assert row["kwh_low"] < row["kwh"] < row["kwh_high"]
