@@ -155,6 +155,8 @@ def latest(folder: Path) -> int:
 def _work(recipe: Recipe, seed: int, tokens: Path, folder: Path, step: int, until: float | None, watch: Watch) -> str:
     """Start the processes of the phase that comes next and wait for them; returns why they ended."""
     prepare(recipe, seed, folder, step)
+    (folder / METRICS).touch()
+    known = (folder / METRICS).stat().st_size
     processes = recipe.phase(recipe.phase_of(step + 1)[0]).parallelism.processes
     worker = ["-m", "lucie.training.worker", str(folder), str(tokens), "--from", str(step)]
     if until is not None:
@@ -171,7 +173,7 @@ def _work(recipe: Recipe, seed: int, tokens: Path, folder: Path, step: int, unti
             start_new_session=True,  # Ctrl-C is for us: we ask it to stop
         )
         try:
-            _follow(started, folder / METRICS, watch)
+            _follow(started, folder / METRICS, known, watch)
         except BaseException:
             os.killpg(started.pid, signal.SIGKILL)
             raise
@@ -196,12 +198,13 @@ def config_path(folder: Path, run: Any) -> Path:
     return folder / "nanotron" / f"{run.first_step}-{run.last_step}.yaml"
 
 
-def _follow(process: subprocess.Popen[bytes], path: Path, watch: Watch) -> None:
-    """Wait for a process and tell of every line of metrics."""
-    path.touch()
+def _follow(process: subprocess.Popen[bytes], path: Path, known: int, watch: Watch) -> None:
+    """Wait for a process and tell of every line of metrics after the first so many bytes."""
     with path.open(encoding="utf-8") as file:
+        file.seek(known)
         rest = ""
-        while (ended := process.poll()) is None or rest is not None:
+        while True:
+            ended = process.poll()
             rest += file.read()
             whole = rest.rfind("\n") + 1
             for line in rest[:whole].splitlines():

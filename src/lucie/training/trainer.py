@@ -20,12 +20,13 @@ from nanotron.models.llama import LlamaDecoderLayer, LlamaForTraining
 from nanotron.parallel.pipeline_parallel.tensor_pointer import TensorPointer
 from nanotron.parallel.pipeline_parallel.utils import get_input_output_pp_ranks
 from nanotron.trainer import DistributedTrainer
+from safetensors import SafetensorError
 from tensorboardX import SummaryWriter
 from torch.utils.checkpoint import checkpoint
 
 from lucie.errors import StageError
 from lucie.tokens.order import OrderedTokens
-from lucie.training import checkpoints, nanotron_adapter
+from lucie.training import checkpoints
 from lucie.training.batches import micro_batches
 from lucie.training.metrics import METRICS, Metrics
 from lucie.training.recipe import Recipe, Run
@@ -65,6 +66,16 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         if self.start_iteration_step != start:  # nanotron begins anew, silently, where it finds no checkpoint
             raise StageError(f"nanotron begins at step {self.start_iteration_step}, and not after step {start}.")
 
+    @property
+    def rope_theta(self) -> float:
+        """Of the run's model."""
+        return self.recipe.phase(self.run.phase).rope_theta
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the step that is made."""
+        return self.recipe.learning_rate_at(self.iteration_step)
+
     def train_on(self, ordered: OrderedTokens, stop: StopSigns) -> None:
         """Train the steps of the run that are left. Raises StoppedError when asked to stop."""
         self.stop = stop
@@ -77,10 +88,8 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         self.train(self._batches(ordered))
 
     def _init_model(self, *arguments: Any, **named: Any) -> Any:
-        phase = self.recipe.phase(self.run.phase)
-        with nanotron_adapter.rope_theta(phase.rope_theta):
-            model = super()._init_model(*arguments, **named)
-        if phase.recompute:
+        model = super()._init_model(*arguments, **named)
+        if self.recipe.phase(self.run.phase).recompute:
             for layer in (module for module in model.modules() if isinstance(module, LlamaDecoderLayer)):
                 layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         return model
@@ -96,16 +105,6 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
                 for name, tensor in batch.items()
                 for stage in [first if name.startswith("input") else last]
             }
-
-    def training_step(self, dataloader: Any) -> Any:
-        """One step, with the learning rate of the recipe, whatever a checkpoint says."""
-        self._set_learning_rate()
-        return super().training_step(dataloader)
-
-    def _set_learning_rate(self) -> None:
-        rate = self.recipe.learning_rate_at(self.iteration_step)
-        for group in self.optimizer.get_base_optimizer().param_groups:
-            group["lr"] = rate
 
     def train_step_logs(self, outputs: Any, loss_avg: torch.Tensor | None) -> None:
         """Write the metrics; after the run's last step, or when asked to stop, a checkpoint."""
@@ -124,7 +123,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             "step": self.iteration_step,
             "tokens": self.recipe.tokens_at(self.iteration_step),
             "loss": loss,
-            "learning_rate": self.recipe.learning_rate_at(self.iteration_step),
+            "learning_rate": self.learning_rate,
             "grad_norm": self.grad_norm_unclipped.item(),
             "seconds": seconds,
             "tokens_per_second": self.global_batch_size * self.sequence_length / seconds,
@@ -156,7 +155,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             dist.barrier(world)
             if dist.get_rank(world) == 0:
                 checkpoints.finish(folder, step, self._about())
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(hidden, ignore_errors=True)
             raise StageError(
                 f"The checkpoint of step {step} could not be written: {error}. The one before it is whole: make room "
@@ -175,7 +174,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             "phase_step": within,
             "tokens": self.recipe.tokens_at(self.iteration_step),
             "sequence_length": self.sequence_length,
-            "rope_theta": self.recipe.phase(phase).rope_theta,
+            "rope_theta": self.rope_theta,
         }
 
 
