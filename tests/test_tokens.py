@@ -31,7 +31,8 @@ from lucie.mixture.main import weigh
 from lucie.mixture.plan import PHASES, Mix, plan
 from lucie.project import Project
 from lucie.records import load_record
-from lucie.tokens.files import kind_of, load_tokenizer, write_tokens
+from lucie.tokenizer.bpe import load
+from lucie.tokens.files import kind_of, write_tokens
 from lucie.tokens.folder import TokenFolder
 from lucie.tokens.heldout import is_held_out
 from lucie.tokens.interleave import BITS, Interleaving, point, points_below
@@ -222,7 +223,7 @@ def test_a_file_a_kind_of_text(made: Made) -> None:
 
 def test_every_document_is_there_in_order_with_its_end(made: Made) -> None:
     path, tokenizer_folder, shards = made
-    tokenizer = load_tokenizer(tokenizer_folder)
+    tokenizer = load(tokenizer_folder)
     rows = [row for s in shards for row in pl.read_parquet(s).iter_rows(named=True)]
     for side, place in enumerate((path, path / "heldout")):
         folder = TokenFolder(place)
@@ -369,7 +370,7 @@ def test_a_tokenizer_that_cannot_serve_is_refused(made: Made, tmp_path: Path) ->
     with pytest.raises(UsageError, match=r"no tokenizer.json"):
         write_tokens(shards, tmp_path, tmp_path / "tokens")
     write(tmp_path / "tokenizer.json", "{")
-    with pytest.raises(UsageError, match="cannot be read as a tokenizer"):
+    with pytest.raises(UsageError, match="is not a tokenizer that can be read"):
         write_tokens(shards, tmp_path, tmp_path / "tokens")
     with pytest.raises(UsageError, match="no token '<eod>'"):
         write_tokens(shards, tokenizer, tmp_path / "tokens", end="<eod>")

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from conftest import ROOT, Lucie
 
-from lucie.errors import UsageError
+from lucie.errors import MismatchError, StageError, UsageError
 from lucie.files import write_json
 from lucie.mixture.plan import PHASES, Mix
 from lucie.mixture.plan import Phase as MixPhase
@@ -78,9 +78,8 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for language in ("de", "en", "fr")
         for line in (ROOT / f"data/mini/documents/book.{language}.jsonl").read_text("utf-8").splitlines()
     ]
-    frame = pl.DataFrame(
-        [{name: row[name] for name in ("source", "id", "language", "category", "text")} for row in rows]
-    )
+    columns = ("source", "id", "language", "category", "text")
+    frame = pl.DataFrame([{name: row[name] for name in columns} for row in rows])
     frame.write_parquet(folder / "books.parquet")
     bpe.save(bpe.train(frame["text"].to_list(), bpe.Options(vocabulary=1000)), folder / "tokenizer")
     return write_tokens([folder / "books.parquet"], folder / "tokenizer", folder / "tokens").path
@@ -391,3 +390,146 @@ def test_killed_at_any_moment_the_same_weights_come_out(
             step = training.latest(folder)
         assert same_weights(folder / "checkpoints" / "20", last)
         assert numbers(folder).equals(numbers(whole))
+
+
+def test_a_process_that_is_told_to_stop_writes_a_checkpoint_first(
+    workers: Workers, tokens: Path, whole: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(mix_main={"tokens": 32 * 8 * 2000})
+    [pid] = workers.start(recipe, tokens, tmp_path)
+    while not (tmp_path / METRICS).is_file() or (tmp_path / METRICS).read_text().count("\n") < 12:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGTERM)
+    assert workers.answer()["codes"] == [0]
+    outcome = json.loads((tmp_path / training.OUTCOME).read_text())
+    assert outcome == {"ended": "signal SIGTERM", "step": training.latest(tmp_path)}
+    assert len(read_metrics(tmp_path / METRICS)) == outcome["step"] < 1000
+
+
+def test_a_training_is_made_once(tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through torchrun: two processes for the main phase, stopped on the way, then one for the others."""
+    recipe = recipe_of(main={"micro_batch": 1, "checkpoint_every": 1000, "parallelism": {"data": 2}})
+    watched: list[int] = []
+
+    def watch(metrics: Any) -> None:
+        watched.append(metrics["step"])
+        if len(watched) == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    stopped = training.run(recipe, 1, tokens, tmp_path, watch=watch)
+    assert not stopped.finished and stopped.reason == "signal SIGUSR1" and 0 < stopped.step < 20
+    assert training.run(recipe, 1, tokens, tmp_path, watch=watch) == training.Outcome(20, True)
+    assert watched == list(range(1, 21))
+    assert np.abs(np.subtract(losses(tmp_path), losses(whole))).max() < CLOSE
+    monkeypatch.setattr(training.subprocess, "Popen", None)
+    assert training.run(recipe, 1, tokens, tmp_path) == training.Outcome(20, True)
+    with pytest.raises(UsageError, match="holds another training"):
+        training.run(recipe, 2, tokens, tmp_path)
+    assert training.run(recipe_of(), 1, tokens, tmp_path).finished  # divided otherwise, it is the same training
+
+
+# Bad input
+
+
+def test_what_cannot_be_trained_is_refused_before_it_starts(
+    tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.subprocess, "Popen", None)
+    spoiled = Path(shutil.copytree(tokens, tmp_path / "spoiled"))
+    content = bytearray((spoiled / "fr--book.ds").read_bytes())
+    content[:2] = b"\xff\xff"  # a token that no vocabulary here has
+    (spoiled / "fr--book.ds").write_bytes(content)
+    spanish = recipe_of()
+    spanish.mix.epochs["es"] = {"book": 1}
+    begun = until(whole, tmp_path / "begun", 15)
+    path = begun / "checkpoints/15/model/model/lm_head/pp_block/model_weight_pp-rank-0-of-1_tp-rank-0-of-1.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    cases: list[tuple[type[Exception], str, Recipe, Path, Path]] = [
+        (MismatchError, "use a vocabulary of", recipe_of(architecture={"vocab_size": 512}), tokens, tmp_path / "run"),
+        (MismatchError, "not what was written: another sha256", recipe_of(), spoiled, tmp_path / "run"),
+        (UsageError, "no finished token files", recipe_of(), tmp_path / "none", tmp_path / "run"),
+        (UsageError, "no token file of the language 'es'", spanish, tokens, tmp_path / "run"),
+        (UsageError, r"phase main reads fr--book .* times, and the recipe allows 0\.01",
+         recipe_of(most_epochs=0.01), tokens, tmp_path / "run"),
+        (MismatchError, "Remove the folder 15 to go on from step 10", recipe_of(), tokens, begun),
+    ]  # fmt: skip
+    for kind, message, recipe, folder, run_folder in cases:
+        with pytest.raises(kind, match=message):
+            training.run(recipe, 1, folder, run_folder)
+        assert not (tmp_path / "run" / training.RUN).is_file()
+    shutil.rmtree(begun / "checkpoints" / "15")
+    assert training.latest(begun) == 10
+
+
+def test_two_processes_do_not_train_in_one_folder(tokens: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    with FileLock(tmp_path / ".lock"), pytest.raises(UsageError, match="Another process is training"):
+        training.run(recipe_of(), 1, tokens, tmp_path)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(workers: Workers, tokens: Path, whole: Path, tmp_path: Path) -> None:
+    folder = until(whole, tmp_path, 10)
+    assert workers.train(recipe_of(), tokens, folder, 10, file_limit=50_000) == [1]
+    outcome = json.loads((folder / training.OUTCOME).read_text())
+    assert "The checkpoint of step 15 could not be written" in outcome["error"]
+    assert outcome["code"] == StageError.code
+    assert training.latest(folder) == 10
+    assert workers.train(recipe_of(), tokens, folder, 10) == [0]
+    assert same_weights(folder / "checkpoints" / "20", whole / "checkpoints" / "20")
+
+
+def test_a_nanotron_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lucie.training import nanotron_adapter
+
+    monkeypatch.setattr(nanotron_adapter.importlib.metadata, "version", lambda _: "0.5")
+    with pytest.raises(UsageError, match=r"nanotron 0\.5 is installed; .* pip install nanotron==0\.4"):
+        nanotron_adapter.install()
+
+
+# The adapter
+
+REPAIRS = {  # what is said without it; empty: it trains, and wrongly, or never ends
+    "import cycle": "partially initialized module",
+    "flash-attn": "No module named 'flash_attn'",
+    "cuda": "Torch not compiled with CUDA enabled",
+    "nccl": "_cuda_setDevice",
+    "rotary buffer": 'assert self.freqs_cis.device.type == "cuda"',
+    "memory": "_cuda_resetPeakMemoryStats",
+    "average": "a leaf Variable that requires grad is being used in an in-place operation",
+    "sends": "",
+    "other replicas": "optimizer_pp-0-of-1_dp-1-of-2",
+    "RoPE theta": "",
+    "learning rate": "",
+}
+
+
+def test_every_repair_has_a_test() -> None:
+    from lucie.training.nanotron_adapter import DEFECTS
+
+    assert {defect.name for defect in DEFECTS} == {*REPAIRS, "shapes"}  # that one's is in test_export.py
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_without_a_repair_it_fails(workers: Workers, tokens: Path, whole: Path, tmp_path: Path, name: str) -> None:
+    """It fails, waits for ever, or gives other numbers."""
+    recipe = {"sends": LARGE_MESSAGES, "other replicas": divided(data=2, zero_stage=1)}.get(name, recipe_of())
+    start = 10 if name in ("learning rate", "other replicas") else 0
+    folder = until(whole, tmp_path / "run", start) if start else tmp_path / "run"
+    if name == "sends":
+        assert workers.train(recipe, tokens, folder) == [0, 0]
+        shutil.rmtree(folder)
+    codes = workers.train(recipe, tokens, folder, start, without=[name], timeout=8)
+    if name == "sends":
+        assert codes == [-signal.SIGKILL] * 2 and not (folder / METRICS).is_file()
+    elif REPAIRS[name]:
+        assert any(codes) and REPAIRS[name] in (folder / "worker.log").read_text("utf-8")
+    else:
+        assert codes == [0] and not numbers(folder).equals(numbers(whole))
+
+
+LARGE_MESSAGES = recipe_of(  # gloo keeps small ones for a receiver that is not there yet
+    architecture={"hidden_size": 128, "num_hidden_layers": 4},
+    mix_main={"sequence_length": 512, "ramp_up": None, "tokens": 512 * 8 * 3},
+    main={"warm_up": 1, "parallelism": {"pipeline": 2}},
+)

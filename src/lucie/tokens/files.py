@@ -26,6 +26,7 @@ from lucie.corpus.shards import ShardWriter
 from lucie.errors import LucieError, UsageError
 from lucie.files import sha256, sha256_of, write_json
 from lucie.machine import cores
+from lucie.tokenizer.bpe import load
 from lucie.tokens.folder import HELD_OUT, LIST, Content, TokenFile, TokenFolder, read_token_file
 from lucie.tokens.heldout import is_held_out
 from lucie.tokens.shards import Document, read_batches, read_documents
@@ -109,7 +110,7 @@ def write_tokens(
     is in no shard any more goes. ``watch`` is told of every file. Raises UsageError for input that cannot be used.
     """
     is_held_out("", held_out_per_mille)  # refuses a wrong number before any work
-    _end_of_document(load_tokenizer(tokenizer), end, tokenizer)
+    _end_of_document(load(tokenizer), end, tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         tasks = _tasks(shards, tokenizer, folder, held_out_per_mille, end)
@@ -125,19 +126,6 @@ def write_tokens(
     for file in found.files.values():
         watch(file)
     return found
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder with tokenizer.json. Raises UsageError where none can be read."""
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UsageError(f"There is no tokenizer in {folder}: no tokenizer.json. Train one first.")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise UsageError(f"{path} cannot be read as a tokenizer: {error}") from error
 
 
 def _end_of_document(tokenizer: Tokenizer, end: str, folder: Path) -> int:
@@ -184,7 +172,7 @@ def _share_cores(workers: int) -> None:
 
 def write_kind(task: Task) -> None:
     """Write the two token files of one kind of text."""
-    tokenizer = load_tokenizer(task.tokenizer)
+    tokenizer = load(task.tokenizer)
     number = _end_of_document(tokenizer, task.end, task.tokenizer)
     for folder in task.folders:
         folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lucie.errors import MismatchError, UsageError, unknown
-from lucie.files import sha256
+from lucie.files import sha256, sha256_of
 
 LIST = "tokens.json"
 HELD_OUT = "heldout"
@@ -111,6 +111,15 @@ class TokenFolder:
                 raise MismatchError(f"{path} is missing. {AGAIN}")
             if path.stat().st_size != content.bytes:
                 raise MismatchError(f"{path} has {path.stat().st_size} bytes instead of {content.bytes}. {AGAIN}")
+
+    @property
+    def digest(self) -> str:
+        """Changes with the tokens, the ends of documents and the tokenizer; not with how they were written."""
+        read = {
+            name: [file.files[f"{name}.ds{suffix}"].sha256 for suffix in ("", ".index")]
+            for name, file in self.files.items()
+        }
+        return sha256_of([self.listing.tokenizer, read])
 
     def check(self) -> None:
         """Read every file and compare its sha256. Raises MismatchError for one that changed."""

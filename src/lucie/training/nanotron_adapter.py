@@ -207,20 +207,6 @@ def _read_shapes_of_numpy_2() -> None:
     TensorMetadata._metadata_config.type_hooks[shape] = sizes
 
 
-DEFECTS = (
-    Defect("import cycle", (191, 213, 235), "importing any module fails", _import_logging_first, "before"),
-    Defect("flash-attn", (), "imports flash-attn, there or not", _do_without_flash_attention, "before"),
-    Defect("cuda", (), "the device is written 'cuda' throughout", _stay_on_cpu, "before", only_without_gpu=True),
-    Defect("nccl", (), "refuses to begin without a GPU", _begin_with_gloo, "after", only_without_gpu=True),
-    Defect("rotary buffer", (), "asserts a GPU", _rotary_buffer_on_cpu, "after", only_without_gpu=True),
-    Defect("memory", (), "asks for the GPU's memory in the first steps", _do_not_measure_the_gpu, "after", True),
-    Defect("average", (), "averages weights in place with gradients on", _average_without_gradients, "after", True),
-    Defect("other replicas", (), "finds no ZeRO state of others", _load_optimizer_of_other_replicas, "after"),
-    Defect("shapes", (), "cannot read the shapes that it writes with numpy 2", _read_shapes_of_numpy_2, "after"),
-    Defect("sends", (), "a pipeline's sends wait for each other with gloo", _send_without_waiting, "after", True),
-)
-
-
 @contextmanager
 def rope_theta(theta: float) -> Iterator[None]:
     """Llama models built inside turn by this theta; nanotron 0.4 knows 10,000 only.
@@ -236,3 +222,46 @@ def rope_theta(theta: float) -> Iterator[None]:
         yield
     finally:
         llama.RotaryEmbedding, llama.FlashRotaryEmbedding = before
+
+
+def _set_rope_theta() -> None:
+    """A trainer's ``rope_theta`` is that of its model."""
+    from nanotron.trainer import DistributedTrainer
+
+    build = DistributedTrainer._init_model
+
+    def _init_model(self: Any, *arguments: Any, **named: Any) -> Any:
+        with rope_theta(self.rope_theta):
+            return build(self, *arguments, **named)
+
+    DistributedTrainer._init_model = _init_model
+
+
+def _set_learning_rate() -> None:
+    """A trainer's ``learning_rate`` is that of its step, whatever the file or a checkpoint says."""
+    from nanotron.trainer import DistributedTrainer
+
+    step = DistributedTrainer.training_step
+
+    def training_step(self: Any, dataloader: Any) -> Any:
+        for group in self.optimizer.get_base_optimizer().param_groups:
+            group["lr"] = self.learning_rate
+        return step(self, dataloader)
+
+    DistributedTrainer.training_step = training_step
+
+
+DEFECTS = (
+    Defect("import cycle", (191, 213, 235), "importing any module fails", _import_logging_first, "before"),
+    Defect("flash-attn", (), "imports flash-attn, there or not", _do_without_flash_attention, "before"),
+    Defect("cuda", (), "the device is written 'cuda' throughout", _stay_on_cpu, "before", only_without_gpu=True),
+    Defect("nccl", (), "refuses to begin without a GPU", _begin_with_gloo, "after", only_without_gpu=True),
+    Defect("rotary buffer", (), "asserts a GPU", _rotary_buffer_on_cpu, "after", only_without_gpu=True),
+    Defect("memory", (), "asks for the GPU's memory in the first steps", _do_not_measure_the_gpu, "after", True),
+    Defect("average", (), "averages weights in place with gradients on", _average_without_gradients, "after", True),
+    Defect("sends", (), "a pipeline's sends wait for each other with gloo", _send_without_waiting, "after", True),
+    Defect("other replicas", (), "finds no ZeRO state of others", _load_optimizer_of_other_replicas, "after"),
+    Defect("shapes", (), "cannot read the shapes that it writes with numpy 2", _read_shapes_of_numpy_2, "after"),
+    Defect("RoPE theta", (), "knows 10,000 only", _set_rope_theta, "after"),
+    Defect("learning rate", (233, 243), "goes on with that of the checkpoint, or 0", _set_learning_rate, "after"),
+)

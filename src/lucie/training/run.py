@@ -4,7 +4,7 @@
 
 The folder of a training:
 
-    run.json                 recipe (all of it, with the mix), seed, sha256 of the token files' list, and their key
+    run.json                 recipe (all of it, with the mix), seed, digest of the token files, and the key of all
     nanotron/A-B.yaml        what nanotron was given for the steps A to B: one file a phase and batch size
     checkpoints/STEP/        STEP counts through all phases; a folder with a number for a name is whole
       lucie.json             recipe, key, seed, phase, step, phase_step, tokens, sequence_length, rope_theta, and the
@@ -40,10 +40,10 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lucie.errors import MismatchError, StageError, UsageError
-from lucie.files import sha256, sha256_of, write_atomic, write_json
+from lucie.files import sha256_of, write_atomic, write_json
 from lucie.machine import cores
 from lucie.mixture.plan import PHASES
-from lucie.tokens.folder import LIST
+from lucie.tokens.folder import TokenFolder
 from lucie.tokens.order import OrderedTokens
 from lucie.training import checkpoints, metrics
 from lucie.training.metrics import METRICS, Metrics
@@ -54,6 +54,8 @@ RUN = "run.json"
 OUTCOME = "outcome.json"
 STOP = "stop"
 LOG = "worker.log"
+WORKING = ".working"  # locked by the processes that train
+LEAVE = 120  # seconds that processes whose runner was killed have for their last checkpoint
 POLL = 0.2  # seconds
 ASKED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 ERRORS = {kind.code: kind for kind in (UsageError, MismatchError, StageError)}
@@ -69,13 +71,13 @@ class RunFile(BaseModel):
     key: str  # changes with all that decides the weights
     recipe: dict[str, Any]
     seed: int
-    tokens: str  # sha256 of the token files' list
+    tokens: str  # digest of the token files
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int, tokens: Path) -> RunFile:
-        listed = sha256(tokens / LIST)
-        key = sha256_of([recipe.key(), seed, listed])
-        return cls(key=key, recipe=recipe.model_dump(mode="json"), seed=seed, tokens=listed)
+        digest = TokenFolder(tokens).digest
+        key = sha256_of([recipe.key(), seed, digest])
+        return cls(key=key, recipe=recipe.model_dump(mode="json"), seed=seed, tokens=digest)
 
     @classmethod
     def read(cls, folder: Path) -> RunFile:
@@ -163,8 +165,11 @@ def latest(folder: Path) -> int:
 def _work(recipe: Recipe, seed: int, tokens: Path, folder: Path, step: int, until: float | None, watch: Watch) -> str:
     """Start the processes of the phase that comes next and wait for them; returns why they ended."""
     prepare(recipe, seed, folder, step)
+    (folder / METRICS).touch()
+    known = (folder / METRICS).stat().st_size
     processes = recipe.phase(recipe.phase_of(step + 1)[0]).parallelism.processes
     worker = ["-m", "lucie.training.worker", str(folder), str(tokens), "--from", str(step)]
+    worker += ["--runner", str(os.getpid())]
     if until is not None:
         worker += ["--until", str(until)]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *worker]
@@ -179,7 +184,7 @@ def _work(recipe: Recipe, seed: int, tokens: Path, folder: Path, step: int, unti
             start_new_session=True,  # Ctrl-C is for us: we ask it to stop
         )
         try:
-            _follow(started, folder / METRICS, watch)
+            _follow(started, folder / METRICS, known, watch)
         except BaseException:
             os.killpg(started.pid, signal.SIGKILL)
             raise
@@ -204,12 +209,13 @@ def config_path(folder: Path, run: Any) -> Path:
     return folder / "nanotron" / f"{run.first_step}-{run.last_step}.yaml"
 
 
-def _follow(process: subprocess.Popen[bytes], path: Path, watch: Watch) -> None:
-    """Wait for a process and tell of every line of metrics."""
-    path.touch()
+def _follow(process: subprocess.Popen[bytes], path: Path, known: int, watch: Watch) -> None:
+    """Wait for a process and tell of every line of metrics after the first so many bytes."""
     with path.open(encoding="utf-8") as file:
+        file.seek(known)
         rest = ""
-        while (ended := process.poll()) is None or rest is not None:
+        while True:
+            ended = process.poll()
             rest += file.read()
             whole = rest.rfind("\n") + 1
             for line in rest[:whole].splitlines():
@@ -238,6 +244,8 @@ def _ended(folder: Path) -> str:
 def _alone(folder: Path) -> Iterator[None]:
     try:
         with FileLock(folder / ".lock", timeout=0):
+            with FileLock(folder / WORKING, timeout=LEAVE):
+                pass  # those of a runner that was killed have ended
             yield
     except Timeout as error:
         raise UsageError(f"Another process is training in {folder}. Wait for it, or name another folder.") from error

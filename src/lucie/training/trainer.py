@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import resource
 import shutil
 import signal
@@ -20,12 +21,13 @@ from nanotron.models.llama import LlamaDecoderLayer, LlamaForTraining
 from nanotron.parallel.pipeline_parallel.tensor_pointer import TensorPointer
 from nanotron.parallel.pipeline_parallel.utils import get_input_output_pp_ranks
 from nanotron.trainer import DistributedTrainer
+from safetensors import SafetensorError
 from tensorboardX import SummaryWriter
 from torch.utils.checkpoint import checkpoint
 
 from lucie.errors import StageError
 from lucie.tokens.order import OrderedTokens
-from lucie.training import checkpoints, nanotron_adapter
+from lucie.training import checkpoints
 from lucie.training.batches import micro_batches
 from lucie.training.metrics import METRICS, Metrics
 from lucie.training.recipe import Recipe, Run
@@ -65,6 +67,16 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         if self.start_iteration_step != start:  # nanotron begins anew, silently, where it finds no checkpoint
             raise StageError(f"nanotron begins at step {self.start_iteration_step}, and not after step {start}.")
 
+    @property
+    def rope_theta(self) -> float:
+        """Of the run's model."""
+        return self.recipe.phase(self.run.phase).rope_theta
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the step that is made."""
+        return self.recipe.learning_rate_at(self.iteration_step)
+
     def train_on(self, ordered: OrderedTokens, stop: StopSigns) -> None:
         """Train the steps of the run that are left. Raises StoppedError when asked to stop."""
         self.stop = stop
@@ -77,10 +89,8 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         self.train(self._batches(ordered))
 
     def _init_model(self, *arguments: Any, **named: Any) -> Any:
-        phase = self.recipe.phase(self.run.phase)
-        with nanotron_adapter.rope_theta(phase.rope_theta):
-            model = super()._init_model(*arguments, **named)
-        if phase.recompute:
+        model = super()._init_model(*arguments, **named)
+        if self.recipe.phase(self.run.phase).recompute:
             for layer in (module for module in model.modules() if isinstance(module, LlamaDecoderLayer)):
                 layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         return model
@@ -98,15 +108,8 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             }
 
     def training_step(self, dataloader: Any) -> Any:
-        """One step, with the learning rate of the recipe, whatever a checkpoint says."""
         self._cpu = time.process_time()
-        self._set_learning_rate()
         return super().training_step(dataloader)
-
-    def _set_learning_rate(self) -> None:
-        rate = self.recipe.learning_rate_at(self.iteration_step)
-        for group in self.optimizer.get_base_optimizer().param_groups:
-            group["lr"] = rate
 
     def train_step_logs(self, outputs: Any, loss_avg: torch.Tensor | None) -> None:
         """Write the metrics; after the run's last step, or when asked to stop, a checkpoint."""
@@ -125,7 +128,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             "step": self.iteration_step,
             "tokens": self.recipe.tokens_at(self.iteration_step),
             "loss": loss,
-            "learning_rate": self.recipe.learning_rate_at(self.iteration_step),
+            "learning_rate": self.learning_rate,
             "grad_norm": self.grad_norm_unclipped.item(),
             "seconds": seconds,
             "cpu_seconds": (time.process_time() - self._cpu) * dist.get_world_size(self.parallel_context.world_pg),
@@ -158,7 +161,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             dist.barrier(world)
             if dist.get_rank(world) == 0:
                 checkpoints.finish(folder, step, self._about())
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(hidden, ignore_errors=True)
             raise StageError(
                 f"The checkpoint of step {step} could not be written: {error}. The one before it is whole: make room "
@@ -177,7 +180,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
             "phase_step": within,
             "tokens": self.recipe.tokens_at(self.iteration_step),
             "sequence_length": self.sequence_length,
-            "rope_theta": self.recipe.phase(phase).rope_theta,
+            "rope_theta": self.rope_theta,
         }
 
 
@@ -187,11 +190,21 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-class StopSigns:
-    """What may ask a training to stop: SIGTERM or SIGUSR1, a file, or the time that is given."""
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
-    def __init__(self, file: Path, until: float | None) -> None:
-        self._file, self._until, self._signal = file, until, ""
+
+class StopSigns:
+    """What may ask a training to stop: SIGTERM or SIGUSR1, a file, the time that is given, the end of its runner."""
+
+    def __init__(self, file: Path, until: float | None, runner: int | None = None) -> None:
+        self._file, self._until, self._runner, self._signal = file, until, runner, ""
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note)
 
@@ -204,6 +217,7 @@ class StopSigns:
             1: self._signal and f"signal {self._signal}",
             2: self._file.exists() and self._file.read_text("utf-8"),
             3: self._until is not None and time.time() >= self._until and "the time given is over",
+            4: self._runner is not None and not _is_there(self._runner) and "nobody waits for it any more",
         }
         here = max((number for number, reason in reasons.items() if reason), default=0)
         said = torch.tensor(here, device="cuda")
