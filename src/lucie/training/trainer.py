@@ -80,13 +80,15 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
     def train_on(self, ordered: OrderedTokens, stop: StopSigns) -> None:
         """Train the steps of the run that are left. Raises StoppedError when asked to stop."""
         self.stop = stop
-        self.writes = dist.get_rank(self.parallel_context.world_pg) == self.logger_ranks[0]
-        if self.writes:
-            first = self.start_iteration_step + 1
-            self.tensorboard = SummaryWriter(
-                str(self.folder / "tensorboard"), purge_step=first, filename_suffix=f".{first}"
-            )
-        self.train(self._batches(ordered))
+        self.tensorboard: Any = None
+        if dist.get_rank(self.parallel_context.world_pg) == self.logger_ranks[0]:
+            first, place = self.start_iteration_step + 1, str(self.folder / "tensorboard")
+            self.tensorboard = SummaryWriter(place, purge_step=first, filename_suffix=f".{first}")
+        try:
+            self.train(self._batches(ordered))
+        finally:
+            if self.tensorboard:
+                self.tensorboard.close()
 
     def _init_model(self, *arguments: Any, **named: Any) -> Any:
         model = super()._init_model(*arguments, **named)
@@ -113,7 +115,7 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
 
     def train_step_logs(self, outputs: Any, loss_avg: torch.Tensor | None) -> None:
         """Write the metrics; after the run's last step, or when asked to stop, a checkpoint."""
-        if self.writes and loss_avg is not None:
+        if self.tensorboard and loss_avg is not None:
             self._write(self._metrics(loss_avg.item()))
         reason = self.stop.reason(self.parallel_context.world_pg)
         if reason or self.iteration_step == self.run.last_step:
@@ -151,6 +153,8 @@ class Trainer(DistributedTrainer):  # type: ignore[misc]
         folder, step, world = self.folder / "checkpoints", self.iteration_step, self.parallel_context.world_pg
         if (folder / str(step)).is_dir():
             return folder / str(step)
+        if self.tensorboard:
+            self.tensorboard.flush()  # a process that is killed later goes on from here
         dist.barrier(world)  # none may look for the folder when it has got its name
         hidden = folder / checkpoints.HIDDEN
         if dist.get_rank(world) == 0:
