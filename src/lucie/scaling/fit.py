@@ -1,9 +1,9 @@
 """Fits how much slower than its data sheet a machine is, and says how well that predicts what it did not see.
 
-    model = fitted(project, site)
-    model.slowness  # four numbers
-    model.test.median_error, model.test.rank_correlation  # of the half that was not fitted
-    model.interval(seconds)  # eight of ten of that half lie inside
+model = fitted(project, site)
+model.slowness  # four numbers
+model.test.median_error, model.test.rank_correlation  # of the half that was not fitted
+model.interval(seconds)  # eight of ten of that half lie inside
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ class Test:
     trials: tuple[Trial, ...]
     seconds: tuple[float, ...]
 
+    def __add__(self, other: Test) -> Test:
+        return Test(self.trials + other.trials, self.seconds + other.seconds)
+
     @property
     def ratios(self) -> Numbers:
         """Measured by predicted."""
-        return np.array([trial.seconds for trial in self.trials]) / np.array(self.seconds)
+        ratios: Numbers = np.array([trial.seconds for trial in self.trials]) / np.array(self.seconds)
+        return ratios
 
     @property
     def errors(self) -> Numbers:
@@ -59,32 +63,38 @@ class Model:
     """A fit with its tests."""
 
     slowness: Slowness
+    slow_steps: float  # mean by median time of a step: the median of the fitted trials. A training pays the mean
     fit: Test  # the half it was fitted on
-    test: Test  # the other half
-    longer: Test  # sequences of twice the length
-    training: Test  # one trial, on other GPUs: Lucie-7B itself
+    logged: Test  # the other half of the published logs
+    longer: Test  # the other half of the trials with sequences of twice the length
+    training: Test  # Lucie-7B's phases themselves, on other GPUs; with slow steps
+
+    @property
+    def test(self) -> Test:
+        """The half that was not fitted."""
+        return self.logged + self.longer
 
     def interval(self, seconds: float) -> tuple[float, float]:
         """The bounds of a time that the model gives, from the ratios of the tested half."""
         low, high = np.quantile(self.test.ratios, [(1 - COVERED) / 2, (1 + COVERED) / 2])
         return float(low * seconds), float(high * seconds)
 
-    @property
-    def slow_steps(self) -> float:
-        """Mean by median time of a step: the median of the fitted trials. A training pays the mean."""
-        return float(np.median([trial.slow_steps for trial in self.fit.trials]))
-
 
 def fitted(project: Project, site: Site) -> Model:
-    """The model for a site: fitted on half of the published logs, tested on all else."""
-    half, other = halves(logged(project))
+    """The model for a site, fitted on half of the trials and tested on the others."""
+    logs = logged(project)
+    half, other = halves([*logs, *longer(project)])
+    names = {trial.name for trial in logs}
     slowness = fit(half, site.gpus)
+    slow_steps = float(np.median([trial.slow_steps for trial in half if trial.slow_steps]))
+    phases = check(slowness, training(project), site.gpus)
     return Model(
-        slowness,
-        check(slowness, half, site.gpus),
-        check(slowness, other, site.gpus),
-        check(slowness, longer(project), site.gpus),
-        check(slowness, [training(project)], site.gpus),
+        slowness=slowness,
+        slow_steps=slow_steps,
+        fit=check(slowness, half, site.gpus),
+        logged=check(slowness, [trial for trial in other if trial.name in names], site.gpus),
+        longer=check(slowness, [trial for trial in other if trial.name not in names], site.gpus),
+        training=Test(phases.trials, tuple(seconds * slow_steps for seconds in phases.seconds)),
     )
 
 

@@ -20,7 +20,9 @@ from lucie.scaling.layout import Layout, Work
 HALF, SINGLE = 2, 4  # bytes of bfloat16 and float32
 STATE = 3 * SINGLE  # of a weight in AdamW: its float32 copy and two moments
 LOGITS = HALF + 2 * SINGLE  # of a logit: as computed, in float32 for the loss, and its gradient
-RESERVE = 0.1  # left free: context, buffers of NCCL, fragments. nanotron's runs (Hugging Face, nanotron/old_bench) reserve
+RESERVE = (
+    0.1  # left free: context, buffers of NCCL, fragments. nanotron's runs (Hugging Face, nanotron/old_bench) reserve
+)
 # up to 7 % more than they allocate
 
 
@@ -36,7 +38,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        return sum(asdict(self).values())
+        return float(sum(asdict(self).values()))
 
     @property
     def largest(self) -> str:

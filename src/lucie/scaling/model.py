@@ -8,8 +8,7 @@ Every part uses one resource, and every resource has one factor, so the time is 
 linear least squares. What is counted, and after whom:
 
     matrix products    2 FLOP a weight and token forward, 4 backward, 2 more where activations are computed again;
-                       attention sees half of the sequence (causal, FlashAttention): Narayanan et al. 2021,
-                       Chowdhery et al. 2022 (arXiv:2204.02311)
+                       attention sees half of the sequence (causal, FlashAttention): Narayanan et al. 2021
     element-wise       tensors kept for the backward pass, written and read forward, read backward, their gradients
                        written and read; at the full speed of the GPU's memory
     launches           a time for each layer and pass, whatever its size: kernels that wait for the host
@@ -33,7 +32,9 @@ from lucie.scaling.memory import HALF, SINGLE, STATE, layer_activations, stage_w
 CAUSAL = 0.5  # of the sequence that a token attends to
 ACTIVATION_TOUCHES = 5  # written, read; read; gradient written, read
 RECOMPUTED_TOUCHES = 2  # written and read once more
-OPTIMIZER_BYTES = 2 * STATE + SINGLE + HALF  # of a weight: copy and moments read and written, gradient read, weight written
+OPTIMIZER_BYTES = (
+    2 * STATE + SINGLE + HALF
+)  # of a weight: copy and moments read and written, gradient read, weight written
 PASSES, RECOMPUTING_PASSES = 3, 4  # a backward pass is two
 ALL_REDUCES = 2  # of a layer in a pass
 
@@ -67,14 +68,6 @@ class Slowness:
         for part in parts:
             times[part.name] = times.get(part.name, 0.0) + part.seconds * factors[part.resource]
         return times
-
-
-def step_flops(work: Work) -> float:
-    """Of a step, as utilisation counts them: without what is computed twice, and without reading embeddings."""
-    shape = work.architecture
-    weights = shape.num_hidden_layers * work.layer_matrices + work.embedding
-    attention = 2 * CAUSAL * shape.num_hidden_layers * shape.hidden_size * work.sequence_length
-    return 2 * PASSES * work.tokens * (weights + attention)
 
 
 def step_parts(work: Work, layout: Layout, gpus: Gpus) -> list[Part]:

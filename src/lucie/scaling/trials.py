@@ -1,13 +1,14 @@
 """The authors' measured steps: what the model is fitted on, and what it is tested on.
 
-    logged(project)    52 trials less two: A100, sequences of 2048 tokens, the published iteration logs
+    logged(project)    50 trials: A100, sequences of 2048 tokens, from the published iteration logs
     longer(project)    44 trials: A100, sequences of 4096 tokens, of which a summary is published
-    training(project)  the main phase of Lucie-7B itself: 512 H100
+    training(project)  the phases of Lucie-7B itself, the main one first: 512 and 128 H100
+    halves(trials)     half of the layouts to fit on, the other half to test on
 
 The logs do not tell the micro-batch; the authors' page does, by GPUs, tensor and pipeline parallelism and batch. Where
 it states one that cannot be (`lucie.training.scaling.indivisible`), the largest that can be and is not above it is
-taken. The page is silent on ZeRO, so trials with ZeRO-1 take the cell of their layout. Two trials are left out: one
-with a tensor parallelism that the page leaves out, one that is named after more GPUs than its node has.
+taken. The page is silent on ZeRO, so trials with ZeRO-1 take the cell of their layout. Two logged trials are left out:
+the page has no cell for a tensor parallelism of four.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from lucie.files import sha256_of
+from lucie.mixture.plan import PHASES
 from lucie.project import Project
 from lucie.records import load_record
 from lucie.scaling.layout import Layout, Work
@@ -37,8 +39,8 @@ class Trial:
     work: Work
     layout: Layout
     gpu: str  # of the site's
-    seconds: float  # of a step: the median
-    slow_steps: float = 1.0  # mean by median
+    seconds: float  # of a step: the median; of the training the mean
+    slow_steps: float | None = None  # mean by median, where single steps were logged
 
     @property
     def divided(self) -> tuple[int, int, int]:
@@ -77,16 +79,19 @@ def longer(project: Project) -> list[Trial]:
     return [_longer(row, study) for row in table.iter_rows(named=True)]
 
 
-def training(project: Project) -> Trial:
-    """Lucie-7B's main phase: the mean time of a step of its full batch, from its GPU hours."""
-    recipe = Recipe.load(project, "full")
-    phases = {"main": Phase.from_record(load_record(project, "transcribed/launch_scripts"), "main")}
-    reached = scaling.phase_throughput(load_record(project, "input/training_losses"), phases).row(0, named=True)
-    phase = recipe.phase("main")
+def training(project: Project) -> list[Trial]:
+    """Lucie-7B's phases: the mean time of a step of the full batch, from their GPU hours."""
+    recipe, scripts = Recipe.load(project, "full"), load_record(project, "transcribed/launch_scripts")
+    schedules = {name: Phase.from_record(scripts, name) for name in PHASES}
+    reached = scaling.phase_throughput(load_record(project, "input/training_losses"), schedules)
+    return [_phase(recipe, row) for row in reached.iter_rows(named=True)]
+
+
+def _phase(recipe: Recipe, row: dict[str, Any]) -> Trial:
+    phase = recipe.phase(row["phase"])
     layout = Layout(phase.parallelism, phase.micro_batch, phase.recompute)
-    work = Work(recipe.architecture, reached["sequence_length"], phases["main"].global_batch_size)
-    seconds = work.tokens / (reached["tokens_per_gpu_second"] * reached["gpus"])
-    return Trial("training", work, layout, "h100", seconds)
+    work = Work(recipe.architecture, row["sequence_length"], recipe.mix.phase(row["phase"]).sequences_per_batch)
+    return Trial(row["phase"], work, layout, "h100", work.tokens / (row["tokens_per_gpu_second"] * row["gpus"]))
 
 
 def _study(project: Project) -> dict[str, str]:
