@@ -14,6 +14,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from lucie.hpc.sites import Gpus, Site
 from lucie.project import Project
@@ -34,6 +35,22 @@ class Test:
 
     def __add__(self, other: Test) -> Test:
         return Test(self.trials + other.trials, self.seconds + other.seconds)
+
+    def table(self) -> pl.DataFrame:
+        """One row a trial: how it was divided, what was measured, what the model says (seconds of a step)."""
+        rows = [
+            {
+                "trial": trial.name,
+                "gpus": trial.layout.gpus,
+                "layout": str(trial.layout),
+                "sequence_length": trial.work.sequence_length,
+                "global_batch": trial.work.batch,
+                "seconds": trial.seconds,
+                "predicted_seconds": seconds,
+            }
+            for trial, seconds in zip(self.trials, self.seconds, strict=True)
+        ]
+        return pl.DataFrame(rows)
 
     @property
     def ratios(self) -> Numbers:

@@ -15,12 +15,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
 from lucie import luciole
 from lucie.corpus import composition
 from lucie.errors import UsageError
+from lucie.footprint import gpu_hours_needed
 from lucie.hpc.sites import Gpus, Site
 from lucie.mixture.plan import PHASES
 from lucie.project import Project
@@ -152,6 +154,15 @@ class Plan:
         enough = [option for option in self.options if option.phases[0].utilisation >= AIM]
         return max(enough, key=lambda option: option.phases[0].layout.gpus, default=None)
 
+    def hours_as_elsewhere(self) -> list[float]:
+        """GPU hours of this training at the utilisation that others reached on such GPUs, in order."""
+        peak = self.gpus.peak.value / 1e12
+        return sorted(gpu_hours_needed(self.recipe.flops, peak, share) for share in self.elsewhere.values())
+
+    def table(self) -> pl.DataFrame:
+        """One row an option: its main phase's layout, and the cost of all phases with bounds."""
+        return pl.DataFrame([_row(self, option) for option in self.options])
+
     def energy(self, option: Option) -> Range:
         """kWh."""
         return option.gpu_hours * self.kilowatts
@@ -161,8 +172,31 @@ class Plan:
         return self.energy(option) * self.grams * 1e-6
 
 
+def _row(plan: Plan, option: Option) -> dict[str, Any]:
+    main = option.phases[0]
+    ranges = {
+        "step_seconds": main.step,
+        "gpu_hours": option.gpu_hours,
+        "days": option.days,
+        "kwh": plan.energy(option),
+        "tonnes": plan.tonnes(option),
+    }
+    bounds = {"low": "_low", "value": "", "high": "_high"}
+    return {
+        "option": option.name,
+        "gpus": main.layout.gpus,
+        "layout": str(main.layout),
+        "gigabytes": main.memory.total / 1e9,
+        "tokens_per_gpu_second": main.tokens_per_gpu_second,
+        "utilisation": main.utilisation,
+        "waiting_seconds": main.waiting,
+        "jobs": option.jobs,
+        **{f"{name}{end}": getattr(found, bound) for name, found in ranges.items() for bound, end in bounds.items()},
+    }
+
+
 def make_plan(project: Project, recipe: Recipe, site: Site, gpu: str, counts: Sequence[int]) -> Plan:
-    """The recipe's own layout, with kernels that wait and that do not, and the fastest layout for each of ``counts``.
+    """The published layout, as it ran and with kernels launched ahead, and the fastest for each of ``counts`` GPUs.
 
     Raises UsageError where the site lists no such GPUs, or the model cannot be divided among so many.
     """
@@ -170,8 +204,8 @@ def make_plan(project: Project, recipe: Recipe, site: Site, gpu: str, counts: Se
     planner = Planner(recipe, site, gpu, model, _ending_minutes(project, site.jobs[gpu].hours))
     written = {name: _written(recipe, name) for name in PHASES}
     options = [
-        planner.option("the recipe's, as its authors ran it", written, model.slowness),
-        planner.option("the recipe's, kernels launched ahead", written, planner.ahead),
+        planner.option("published, as it ran", written, model.slowness),
+        planner.option("published, ahead", written, planner.ahead),
         *(planner.fastest(count) for count in counts),
     ]
     token_bytes, token_files = _token_files(project, recipe)
@@ -211,7 +245,7 @@ class Planner:
             name: best(self._work(name), count, self.site.gpu(self.gpu), self.ahead, sorted(self._steps(name))).layout
             for name in PHASES
         }
-        return self.option(f"the fastest of {count}", chosen, self.ahead)
+        return self.option(f"fastest of {count}", chosen, self.ahead)
 
     def option(self, name: str, chosen: dict[str, Layout], slowness: Slowness) -> Option:
         """The phases in the layouts chosen for them. Raises UsageError for one that does not fit."""

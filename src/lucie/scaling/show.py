@@ -9,7 +9,7 @@ from rich.table import Table
 from lucie.hpc.sites import Constant, Storage
 from lucie.scaling.fit import COVERED, Model, Test
 from lucie.scaling.memory import Memory
-from lucie.scaling.plan import AIM, Option, PhasePlan, Plan, Range
+from lucie.scaling.plan import AIM, Option, Plan, Range
 from lucie.terminal import line, out
 
 TARGET = 0.15  # median error that a number is printed with; above it, only what was measured and the factor
@@ -18,7 +18,6 @@ MEMORY = [field.name for field in fields(Memory)]
 
 def show_plan(plan: Plan) -> None:
     """The whole plan."""
-    phases = [(option, phase) for option in plan.options for phase in option.phases]
     _title(f"{plan.recipe.name}: {plan.recipe.says}, on {plan.site.says}: {plan.gpus.says}")
     show_model(plan.model)
     _title("Layouts: the main phase (a step of the full batch; slow steps are in it)")
@@ -30,9 +29,9 @@ def show_plan(plan: Plan) -> None:
     for option in plan.options:
         line(option.name, str(option.phases[0].layout))
     _title("Where the time of that step goes, in ms")
-    _rows(["layout", *_parts(plan.options[0].phases[0])], [_split(option) for option in plan.options])
+    _rows(["", *(option.name for option in plan.options)], _split(plan.options))
     _title("Memory of a GPU, in GB")
-    _rows(["layout", "phase", *MEMORY, "in all"], [_memory(option, phase) for option, phase in phases])
+    _rows(["layout", "phase", *MEMORY, "in all"], _memory(plan.options))
     _title(f"Cost of all phases ({plan.published_hours:,.0f} GPU hours in the authors' logs)")
     _rows(
         ["layout", "GPU hours", "of the authors'", "days", "jobs", "MWh", "t CO2e"],
@@ -125,25 +124,25 @@ def _speed(option: Option) -> list[str]:
     ]
 
 
-def _parts(phase: PhasePlan) -> list[str]:
-    return [*phase.slowness.by_name(phase.parts), "slow steps"]
+def _split(options: list[Option]) -> list[list[str]]:
+    """One row a part of a step, one column an option."""
+    columns = []
+    for main in (option.phases[0] for option in options):
+        times = main.slowness.by_name(main.parts)
+        columns.append({**times, "slow steps": main.step.value - sum(times.values())})
+    return [[name, *(f"{1000 * times.get(name, 0.0):,.0f}" for times in columns)] for name in columns[0]]
 
 
-def _split(option: Option) -> list[str]:
-    main = option.phases[0]
-    times = main.slowness.by_name(main.parts)
-    times["slow steps"] = main.step.value - sum(times.values())
-    return [option.name, *(f"{1000 * times.get(name, 0.0):.0f}" for name in times)]
-
-
-def _memory(option: Option, phase: PhasePlan) -> list[str]:
-    terms = asdict(phase.memory)
-    return [
-        option.name,
-        phase.phase,
-        *(f"{terms[name] / 1e9:.1f}" for name in MEMORY),
-        f"{phase.memory.total / 1e9:.1f}",
-    ]
+def _memory(options: list[Option]) -> list[list[str]]:
+    """One row a layout and phase; a phase that needs what the one before does has none."""
+    rows: list[list[str]] = []
+    for option in options:
+        for phase in option.phases:
+            terms = [*asdict(phase.memory).values(), phase.memory.total]
+            cells = [f"{term / 1e9:.1f}" for term in terms]
+            if not rows or rows[-1][2:] != cells:
+                rows.append([option.name, phase.phase, *cells])
+    return rows
 
 
 def _cost(plan: Plan, option: Option) -> list[str]:
@@ -166,12 +165,15 @@ def _believe(plan: Plan) -> None:
     else:
         line("the aim", f"{AIM:.0%} of the peak is predicted for none of these")
     reached = ", ".join(f"{name} {share:.0%}" for name, share in plan.elsewhere.items())
-    line("others", f"reached on such GPUs in whole trainings, maybe with products in 8 bits: {reached}. Expect no more")
+    line("others", f"reached on such GPUs in whole trainings, maybe with products in 8 bits: {reached}")
+    hours = " to ".join(f"{hours:,.0f}" for hours in plan.hours_as_elsewhere())
+    line("as they did", f"this training takes {hours} GPU hours: what a grant should not be below")
 
 
 def _storage(plan: Plan) -> None:
     tokens = f"{plan.token_bytes / 1e12:.2f} TB in {plan.token_files} files"
     line("token files", f"{tokens}, without the documents' ids; {_where(plan, plan.token_bytes, plan.token_files)}")
+    line("checkpoints", "all that are written; a run needs the last two, and the others can be packed and stored")
     for option in plan.options:
         size, files = option.checkpoint_bytes, option.checkpoint_files
         count = sum(phase.checkpoints for phase in option.phases)
