@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 from lucie.errors import Exit, UsageError
 from lucie.hpc.sites import Site
+from lucie.mixture.plan import PHASES
 from lucie.project import Project
 from lucie.records import load_record
+from lucie.scaling import here
 from lucie.scaling.fit import Model, check, fit, fitted, spearman
 from lucie.scaling.layout import Layout, Spread, Work
 from lucie.scaling.memory import check_fit, layer_activations, memory, stage_weights, usable
@@ -276,6 +280,33 @@ def test_the_plan_is_consistent(plan: Plan) -> None:
     assert 0.5 < plan.kilowatts.low < plan.kilowatts.high < 0.7 and all(0.3 < u < 0.4 for u in plan.elsewhere.values())
     row = plan.table().row(0, named=True)
     assert row["gpu_hours_low"] < row["gpu_hours"] == plan.options[0].gpu_hours.value
+
+
+def test_layouts_measured_here_are_held_against_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.load(PROJECT, "mini")
+    batch, length = next(recipe.runs()).batch, recipe.mix.phase("main").sequence_length
+    given: dict[Path, tuple[Recipe, float]] = {}
+
+    def run(told: Recipe, seed: int, tokens: Path, folder: Path, until: float) -> None:
+        seconds = {1: 2.0, 2: 1.5}[told.phase("main").parallelism.processes]
+        folder.mkdir()
+        steps = [
+            {"phase": "main", "step": step, "tokens": step * batch * length, "seconds": seconds if step > 5 else 99.0}
+            for step in range(1, 12)
+        ]
+        steps.append({"phase": "main", "step": 12, "tokens": (11 * batch + 2 * batch) * length, "seconds": 88.0})
+        (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(step)}\n" for step in steps))
+        given[folder] = told, until
+
+    monkeypatch.setattr(here, "run", run)
+    splits = [layout(micro_batch=2), layout(data=2, micro_batch=2), layout(pipeline=2, micro_batch=2)]
+    table = here.measure(recipe, tmp_path, tmp_path, splits, H100, seconds=60)
+    assert table["relative"].to_list() == [1.0, 0.75, 0.75]
+    assert table["ideal"][1] == pytest.approx(0.5) and 0.5 < table["ideal"][2] < 1
+    assert table["steps"].to_list() == [6, 6, 6], "neither the first steps nor those of another batch"
+    for (told, _), one in zip(given.values(), splits, strict=True):
+        assert all(told.phase(name).parallelism == one.parallelism for name in PHASES)
+        assert told.key() == recipe.key(), "only the work is divided in another way"
 
 
 def test_the_command_prints_the_plan_and_submits_nothing(lucie: Lucie) -> None:
