@@ -104,6 +104,15 @@ def test_the_stages_hold_every_weight_once(stages: int) -> None:
     assert sum(stage_weights(WORK, divided, stage) for stage in range(stages)) == everything == 6_706_958_336
 
 
+@given(powers, powers)
+def test_the_first_stage_holds_a_micro_batch_for_each_stage(stages: int, micro_batch: int) -> None:
+    divided = layout(pipeline=stages, micro_batch=micro_batch)
+    held = stages * divided.layers(WORK) * layer_activations(WORK, divided)
+    assert memory(WORK, divided).activations == pytest.approx(held)
+    few = replace(WORK, batch=micro_batch)  # one micro-batch is all there is
+    assert memory(few, divided).activations == pytest.approx(held / stages)
+
+
 def test_a_layer_keeps_what_can_be_counted_by_hand() -> None:
     # Hidden 8, feed-forward 24, two heads of which one keyed: 4 x 8 whole; queries and keys before and after rotation,
     # values, output: 8 + 4 + 8 + 4 + 4 + 8; gate, up, activated, product: 4 x 24; all of 2 bytes. Softmax: 2 x 4 bytes.
