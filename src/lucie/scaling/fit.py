@@ -80,6 +80,7 @@ class Model:
     """A fit with its tests."""
 
     slowness: Slowness
+    swapped: Slowness  # fitted on the tested half instead: how sure the factors are. Nothing is computed from it
     slow_steps: float  # mean by median time of a step: the median of the fitted trials. A training pays the mean
     fit: Test  # the half it was fitted on
     logged: Test  # the other half of the published logs
@@ -107,6 +108,7 @@ def fitted(project: Project, site: Site) -> Model:
     phases = check(slowness, training(project), site.gpus)
     return Model(
         slowness=slowness,
+        swapped=fit(other, site.gpus),
         slow_steps=slow_steps,
         fit=check(slowness, half, site.gpus),
         logged=check(slowness, [trial for trial in other if trial.name in names], site.gpus),

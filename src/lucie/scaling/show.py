@@ -9,6 +9,7 @@ from rich.table import Table
 from lucie.hpc.sites import Constant, Storage
 from lucie.scaling.fit import COVERED, Model, Test
 from lucie.scaling.memory import Memory
+from lucie.scaling.model import Slowness
 from lucie.scaling.plan import AIM, Option, Plan, Range
 from lucie.terminal import line, out
 
@@ -61,15 +62,14 @@ def show_model(model: Model) -> None:
     out.print()
     for trial, seconds in zip(model.training.trials, model.training.seconds, strict=True):
         line(f"training: {trial.name}", _against(trial.seconds, seconds, model))
-    slow = model.slowness
-    line(
-        "factors",
-        f"matrix products reach {1 / slow.matrix:.0%} of the peak, NVLink {1 / slow.nvlink:.0%}, a network link "
-        f"{1 / slow.link:.0%}; a layer's pass waits {1000 * slow.launch:.1f} ms for its kernels to be launched; the "
-        f"mean step takes {model.slow_steps:.2f} times the median",
-    )
+    line("factors", f"{_factors(model.slowness)}; the mean step takes {model.slow_steps:.2f} times the median")
+    line("swapped", f"fitted on the tested half: {_factors(model.swapped)}. So sure are they")
     low, high = model.interval(1.0)
-    line("intervals", f"{COVERED:.0%} of the tested trials took {low:.2f} to {high:.2f} times what the model says")
+    line(
+        "intervals",
+        f"{COVERED:.0%} of the tested trials took {low:.2f} to {high:.2f} times what the model says; that the GPUs and the "
+        "software of a plan are others is not in them",
+    )
 
 
 def assumptions(plan: Plan) -> list[tuple[str, str]]:
@@ -192,6 +192,13 @@ def _fits(storage: Storage, size: float, files: int) -> str:
         if need > there
     ]
     return f"${storage.variable}: " + (f"too many {' and '.join(over)}" if over else "fits")
+
+
+def _factors(slowness: Slowness) -> str:
+    return (
+        f"matrix products reach {1 / slowness.matrix:.0%} of the peak, NVLink {1 / slowness.nvlink:.0%}, a network "
+        f"link {1 / slowness.link:.0%}; a layer's pass waits {1000 * slowness.launch:.1f} ms for its kernels to be launched"
+    )
 
 
 def _errors(test: Test) -> list[str]:
