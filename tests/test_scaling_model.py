@@ -23,8 +23,9 @@ from lucie.scaling.fit import Model, check, fit, fitted, spearman
 from lucie.scaling.layout import Layout, Spread, Work
 from lucie.scaling.memory import check_fit, layer_activations, memory, stage_weights, usable
 from lucie.scaling.model import Part, Slowness, step_parts
-from lucie.scaling.plan import Plan, checkpoint_files, make_plan
+from lucie.scaling.plan import Plan, make_plan
 from lucie.scaling.search import best, layouts
+from lucie.scaling.storage import checkpoint_files
 from lucie.scaling.trials import Trial, halves, logged, longer
 from lucie.training.architecture import count_parameters
 from lucie.training.recipe import Architecture, Parallelism, Recipe

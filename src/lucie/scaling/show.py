@@ -10,7 +10,8 @@ from lucie.hpc.sites import Constant, Storage
 from lucie.scaling.fit import COVERED, Model, Test
 from lucie.scaling.memory import Memory
 from lucie.scaling.model import Slowness
-from lucie.scaling.plan import AIM, Option, Plan, Range
+from lucie.scaling.option import Option, Range
+from lucie.scaling.plan import AIM, Plan
 from lucie.terminal import line, out
 
 TARGET = 0.15  # median error that a number is printed with; above it, only what was measured and the factor
@@ -67,8 +68,8 @@ def show_model(model: Model) -> None:
     low, high = model.interval(1.0)
     line(
         "intervals",
-        f"{COVERED:.0%} of the tested trials took {low:.2f} to {high:.2f} times what the model says; that the GPUs and the "
-        "software of a plan are others is not in them",
+        f"{COVERED:.0%} of the tested trials took {low:.2f} to {high:.2f} times what the model says; that "
+        "GPUs and software of a plan are others is not in them",
     )
 
 
@@ -197,7 +198,7 @@ def _fits(storage: Storage, size: float, files: int) -> str:
 def _factors(slowness: Slowness) -> str:
     return (
         f"matrix products reach {1 / slowness.matrix:.0%} of the peak, NVLink {1 / slowness.nvlink:.0%}, a network "
-        f"link {1 / slowness.link:.0%}; a layer's pass waits {1000 * slowness.launch:.1f} ms for its kernels to be launched"
+        f"link {1 / slowness.link:.0%}; a layer's pass waits {1000 * slowness.launch:.1f} ms for its kernels"
     )
 
 
