@@ -145,6 +145,31 @@ def publish(
 
 
 @app.command()
+def submit(
+    stage: Annotated[str, typer.Argument(help="a stage of config/stages.yaml")],
+    tier: TierOption = "full",
+    site: Annotated[str, typer.Option("--site", help="a site of config/sites/")] = "jean-zay",
+    gpu: Annotated[str, typer.Option("--gpu", help="which GPUs of the site")] = "h100",
+    gpus: Annotated[list[int], typer.Option("--gpus", help="how many; once or more")] = [16, 64, 512],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what it would need")] = False,
+) -> None:
+    """Run a stage on a cluster. So far only the plan of the full pretraining is made: --dry-run."""
+    from lucie.hpc.sites import Site
+    from lucie.scaling.plan import make_plan
+    from lucie.scaling.show import show_plan
+    from lucie.stages import Stages
+    from lucie.training.recipe import Recipe
+
+    project = Project.find()
+    plans = "lucie submit pretraining --tier full --site jean-zay --dry-run"
+    if (Stages.load(project).get(stage).id, tier) != ("pretraining", "full"):
+        raise UsageError(f"Stage '{stage}' in tier '{tier}' has no plan for a cluster. One has: {plans}")
+    if not dry_run:
+        raise UsageError(f"Stages cannot be submitted to a cluster yet; only their plan can be seen: {plans}")
+    show_plan(make_plan(project, Recipe.load(project, tier), Site.load(project, site), gpu, gpus))
+
+
+@app.command()
 def why(
     claim: Annotated[str, typer.Argument(help="a claim of paper/claims/, or step:N for a training step")],
     build: Annotated[bool, typer.Option("--build", help="ask build/ instead of results/")] = False,

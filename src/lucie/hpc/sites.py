@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lucie.errors import UsageError, unknown
 from lucie.project import Project
@@ -39,6 +39,26 @@ class Storage(Strict):
     purged_after_days: int
 
 
+class Constant(Strict):
+    """A number of the hardware, with who says so. An assumption says that it is one."""
+
+    value: float = Field(gt=0)
+    unit: str
+    source: str
+
+
+class Gpus(Strict):
+    """One kind of GPU and the nodes it sits in. Speeds are the maker's, in one direction; nothing reaches them."""
+
+    says: str
+    per_node: Constant
+    peak: Constant  # FLOP/s of dense matrix products in bfloat16
+    memory: Constant  # bytes
+    hbm: Constant  # bytes/s of the GPU's memory
+    nvlink: Constant  # bytes/s between GPUs of a node
+    link: Constant  # bytes/s of one network link; a ring of GPUs uses one
+
+
 class Site(Strict):
     """A cluster."""
 
@@ -46,6 +66,14 @@ class Site(Strict):
     says: str
     jobs: dict[str, Jobs]
     storage: dict[str, Storage]
+    checkpoint_speed: Constant | None = None  # bytes/s that a checkpoint is written or read with
+    gpus: dict[str, Gpus] = {}
+
+    def gpu(self, name: str) -> Gpus:
+        """The GPUs of that name. Raises UsageError where the site's file lists none."""
+        if name not in self.gpus:
+            raise unknown(f"GPU of site '{self.name}'", name, self.gpus)
+        return self.gpus[name]
 
     @classmethod
     def load(cls, project: Project, name: str) -> Site:
