@@ -5,6 +5,7 @@
     product/NAME                   big files that a stage of the same tier made
     tokenizer/NAME                 what a tokenizer is trained with: config/tokenizers
     mix/NAME, recipe/NAME          what a training reads, and how it trains: config/mixes, config/recipes
+    site/NAME                      where it runs: config/sites
     items/NAME                     test items: data/NAME/items
     fetched/tokenizers             tokenizers of others, where they were fetched
 
@@ -22,7 +23,7 @@ from lucie.corpus.recipe import Recipe
 from lucie.errors import UsageError
 from lucie.project import Project
 
-CONFIGURED = {"tokenizer": "tokenizers", "mix": "mixes", "recipe": "recipes"}
+CONFIGURED = {"tokenizer": "tokenizers", "mix": "mixes", "recipe": "recipes", "site": "sites"}
 
 
 def work_folder(project: Project, tier: str) -> Path:

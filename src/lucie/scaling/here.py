@@ -9,6 +9,7 @@ with that alone: what is missing to the ideal is communication, and processes th
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ def _measured(
 ) -> dict[str, object]:
     split = layout.parallelism
     into = folder / f"data{split.data}-tensor{split.tensor}-pipeline{split.pipeline}"
+    shutil.rmtree(into, ignore_errors=True)  # a run that is gone on with would be timed further on each time
     run(divided(recipe, layout), recipe.seeds[0], tokens, into, until=time.time() + seconds)
     length = recipe.mix.phase("main").sequence_length
     steps = read_metrics(into / METRICS).filter(phase="main")
