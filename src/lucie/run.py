@@ -79,7 +79,6 @@ def _execute(project: Project, stage: Stage, made_from: Ingredients, scratch: Pa
         "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's wish for widgets, with a path of this machine
         "SOURCE_DATE_EPOCH": "0",
         "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MPLCONFIGDIR": str(project.build / ".cache" / "matplotlib"),
     }
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import polars as pl
 
@@ -20,6 +19,7 @@ from lucie.training import checkpoints, heldout
 from lucie.training.architecture import count_parameters
 from lucie.training.consumption import consumption
 from lucie.training.metrics import METRICS, read_metrics
+from lucie.training.model import load
 from lucie.training.parity import parities
 from lucie.training.progress import held_out
 from lucie.training.recipe import Recipe
@@ -128,11 +128,10 @@ class Trained:
     def writes(self, prompts: list[str], tokens: int = 40) -> pl.DataFrame:
         """How the last model of the first seed goes on after some prompts, each time with the likeliest token."""
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         folder = self.final(next(iter(self.runs)))
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model, tokenizer = load(folder), AutoTokenizer.from_pretrained(folder, local_files_only=True)
         rows = []
         for prompt in prompts:
             ids = tokenizer(prompt, return_tensors="pt").input_ids

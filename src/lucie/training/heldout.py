@@ -24,6 +24,7 @@ import polars as pl
 from lucie.errors import UsageError
 from lucie.tokenizer.bpe import load
 from lucie.tokens.folder import HELD_OUT, TokenFolder
+from lucie.training.model import load as load_model
 
 TOKENS_AT_ONCE = 4096  # of windows computed together: their logits are this many times the vocabulary, 4 bytes each
 
@@ -122,13 +123,10 @@ def _cross_entropy(seen: Tokens, counts: Tokens) -> float:
 
 
 def _load(folder: Path) -> Any:
-    """A causal model of transformers, where there is a GPU on it."""
+    """The model, where there is a GPU on it."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    return model.to(device).eval()
+    return load_model(folder).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _nats(model: Any, stream: Tokens) -> float:

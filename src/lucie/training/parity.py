@@ -20,6 +20,7 @@ import numpy as np
 
 from lucie.errors import MismatchError
 from lucie.training import checkpoints
+from lucie.training.model import load
 
 LIMIT = 1e-5  # of the difference, for logits of some units
 
@@ -48,9 +49,8 @@ def parities(models: Iterable[tuple[Path, Path]], batch: Tokens) -> dict[Path, f
 
 def _logits_of_transformers(folder: Path, batch: Tokens) -> Logits:
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = load(folder)
     if batch.max() >= model.config.vocab_size:
         raise MismatchError(
             f"The batch has the token {batch.max()}, the model in {folder} a vocabulary of {model.config.vocab_size}. "
