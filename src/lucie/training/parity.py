@@ -64,7 +64,7 @@ def _logits_of_transformers(folder: Path, batch: Tokens) -> Logits:
 def _begin(without: Collection[str] = ()) -> None:
     """Make nanotron ready, alone in its world."""
     os.environ.update(CUDA_VISIBLE_DEVICES="", RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1")
-    os.environ["MASTER_PORT"] = "0"
+    os.environ.update(MASTER_PORT="0", TQDM_DISABLE="1")
     from lucie.training import nanotron_adapter
 
     nanotron_adapter.install(without)
