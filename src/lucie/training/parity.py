@@ -12,6 +12,8 @@ import json
 import os
 from collections.abc import Collection, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr
+from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,7 @@ def _logits_of_transformers(folder: Path, batch: Tokens) -> Logits:
 def _begin(without: Collection[str] = ()) -> None:
     """Make nanotron ready, alone in its world."""
     os.environ.update(CUDA_VISIBLE_DEVICES="", RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1")
-    os.environ.update(MASTER_PORT="0", TQDM_DISABLE="1")
+    os.environ["MASTER_PORT"] = "0"
     from lucie.training import nanotron_adapter
 
     nanotron_adapter.install(without)
@@ -91,7 +93,8 @@ def _logits_of_nanotron(checkpoint: Path, batch: Tokens) -> Logits:
         )
     mark_tied_parameters(model, alone)  # makes of the norms' weights what the loader takes
     with torch.no_grad():
-        load_weights(model, alone, checkpoint)
+        with redirect_stderr(StringIO()):  # it shows a bar
+            load_weights(model, alone, checkpoint)
         ids = torch.from_numpy(batch)
         logits = model.model(input_ids=ids, input_mask=torch.ones_like(ids, dtype=torch.bool))
     found: Logits = logits.transpose(0, 1).numpy()  # nanotron has the tokens before the sequences
