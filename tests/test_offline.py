@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 from conftest import Lucie
@@ -13,7 +14,12 @@ from lucie.groups import require
 from lucie.project import Project
 from lucie.stages import get_tier
 
-UNSHARE = ("unshare", "--net", "--map-root-user")
+# The loopback is brought up (SIOCSIFFLAGS, IFF_UP): processes of one training talk to each other over it.
+LOOPBACK = (
+    "import fcntl, os, socket, struct, sys; "
+    "fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh', b'lo', 1)); os.execvp(sys.argv[1], sys.argv[1:])"
+)
+UNSHARE = ("unshare", "--net", "--map-root-user", sys.executable, "-c", LOOPBACK)
 
 
 @pytest.fixture
