@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lucie.manifest import load_values
 from lucie.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,3 +153,19 @@ def test_the_readme_says_what_the_verdicts_say(project: Project) -> None:
         f"{cells('evaluation.tokens.main')} positions",
     ):
         assert number in readme, number
+
+
+def test_the_readme_s_budget_is_that_of_the_plan(project: Project) -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    values = {name: entry["value"] for name, entry in load_values(project.results / "record").items()}
+    plan = {name.removeprefix("scaling.plan."): value for name, value in values.items() if "scaling.plan." in name}
+    low, hours, high = (plan[f"fastest_of_64.gpu_hours{bound}"] / 1000 for bound in ("_low", "", "_high"))
+    least, most = (plan[f"as_elsewhere.{bound}"] / 1000 for bound in ("least", "most"))
+    for said in (
+        f"a median error of {100 * values['scaling.model.test.median_error']:.1f} %",
+        f"{plan['fastest_of_64.gpus']} H100 would take {hours:.0f} thousand GPU hours ({low:.0f} to {high:.0f})",
+        f"in {plan['fastest_of_64.days']:.0f} days, at {100 * plan['fastest_of_64.utilisation']:.0f} % of their peak",
+        f"{100 * plan['fastest_of_64.share']:.0f} % of the hours that were used",
+        f"it would be {least:.0f} to {most:.0f} thousand",
+    ):
+        assert said in readme, said
