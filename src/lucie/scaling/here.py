@@ -25,6 +25,8 @@ from lucie.training.recipe import Recipe
 from lucie.training.run import run
 from lucie.training.scaling import WARMUP
 
+LEAST = WARMUP + 5  # steps
+
 
 def measure(
     recipe: Recipe, tokens: Path, folder: Path, layouts: Sequence[Layout], gpus: Gpus, seconds: float
@@ -61,11 +63,12 @@ def _measured(
     split = layout.parallelism
     into = folder / f"data{split.data}-tensor{split.tensor}-pipeline{split.pipeline}"
     shutil.rmtree(into, ignore_errors=True)  # a run that is gone on with would be timed further on each time
-    run(divided(recipe, layout), recipe.seeds[0], tokens, into, until=time.time() + seconds)
-    length = recipe.mix.phase("main").sequence_length
+    length, first = recipe.mix.phase("main").sequence_length, next(recipe.runs())
+    while _last_step(into) < min(LEAST, first.last_step):  # a slow machine has not come that far, and goes on
+        run(divided(recipe, layout), recipe.seeds[0], tokens, into, until=time.time() + seconds)
     steps = read_metrics(into / METRICS).filter(phase="main")
     steps = steps.with_columns(batch=pl.col("tokens").diff().fill_null(pl.col("tokens").first()) // length)
-    batch = next(recipe.runs()).batch
+    batch = first.batch
     steps = steps.filter(pl.col("step") > WARMUP, batch=batch)
     parts = step_parts(Work(recipe.architecture, length, batch), layout, gpus)
     return {
@@ -76,3 +79,8 @@ def _measured(
         "seconds": steps["seconds"].median(),
         "products": sum(part.seconds for part in parts if part.resource == "matrix"),
     }
+
+
+def _last_step(folder: Path) -> int:
+    path = folder / METRICS
+    return int(read_metrics(path)["step"][-1]) if path.is_file() and path.stat().st_size else 0
