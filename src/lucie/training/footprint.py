@@ -33,8 +33,8 @@ def of_run(folder: Path, cores: int, memory: float) -> pl.DataFrame:
         tokens=pl.col("tokens").diff().fill_null(pl.col("tokens").first())
     )
     phases = steps.group_by("phase", maintain_order=True).agg(pl.sum("tokens", "seconds", "cpu_seconds"))
-    rows = []
+    seed, rows = RunFile.read(folder).seed, []
     for row in phases.iter_rows(named=True):
         energy = asdict(estimate(min(row["cpu_seconds"], row["seconds"] * cores), row["seconds"], cores, memory))
-        rows.append({"seed": RunFile.read(folder).seed, **row, **{name: energy[name] for name in (*KWH, *GRAMS)}})
+        rows.append({"seed": seed, **row, **{name: energy[name] for name in (*KWH, *GRAMS)}})
     return pl.DataFrame(rows)
