@@ -1,8 +1,8 @@
 """Starts training workers in forked processes, so that tests pay for importing torch once: reads one JSON line a job.
 
-A job: processes, folder, tokens, start (step), and if need be until (seconds since 1970), without (repairs of the
-adapter that are left out), file_limit (bytes a file may have), timeout (seconds). Two lines answer: the process ids,
-then how each ended: its exit code, minus the signal that killed it.
+A job: processes, folder, tokens, start (step), and if need be until (seconds since 1970), runner (the process without
+which it stops), without (repairs of the adapter that are left out), file_limit (bytes a file may have), timeout
+(seconds). Two lines answer: the process ids, then how each ended: its exit code, minus the signal that killed it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def _start(job: dict[str, Any], rank: int, port: str) -> int:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], resource.RLIM_INFINITY))
         nanotron_adapter.install = partial(nanotron_adapter.install, without=job.get("without", ()))
-        until = ["--until", str(job["until"])] if "until" in job else []
-        worker.main([job["folder"], job["tokens"], "--from", str(job["start"]), *until])
+        given = [word for name in ("until", "runner") if name in job for word in (f"--{name}", str(job[name]))]
+        worker.main([job["folder"], job["tokens"], "--from", str(job["start"]), *given])
         code = 0
     except SystemExit as stop:
         code = int(stop.code or 0)

@@ -20,6 +20,7 @@ import polars as pl
 import pytest
 import yaml
 from conftest import ROOT, Lucie
+from filelock import FileLock, Timeout
 
 from lucie.errors import MismatchError, StageError, UsageError
 from lucie.files import write_json
@@ -410,6 +411,24 @@ def test_a_process_that_is_told_to_stop_writes_a_checkpoint_first(
     outcome = json.loads((tmp_path / training.OUTCOME).read_text())
     assert outcome == {"ended": "signal SIGTERM", "step": training.latest(tmp_path)}
     assert len(read_metrics(tmp_path / METRICS)) == outcome["step"] < 1000
+
+
+def test_processes_whose_runner_was_killed_write_a_checkpoint_and_stop(
+    workers: Workers, tokens: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(mix_main={"tokens": 32 * 8 * 2000})
+    with subprocess.Popen(["sleep", "600"]) as runner:
+        workers.start(recipe, tokens, tmp_path, runner=runner.pid)
+        wait_for(tmp_path, 12)
+        with pytest.raises(Timeout), FileLock(tmp_path / training.WORKING, timeout=0):
+            pass  # who starts the training again waits
+        runner.kill()
+        runner.wait()
+        assert workers.answer()["codes"] == [0]
+    outcome = json.loads((tmp_path / training.OUTCOME).read_text())
+    assert outcome == {"ended": "nobody waits for it any more", "step": training.latest(tmp_path)}
+    with FileLock(tmp_path / training.WORKING, timeout=0):
+        assert 12 <= outcome["step"] < 1000
 
 
 def test_a_training_is_made_once(tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

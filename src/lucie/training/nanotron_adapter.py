@@ -72,6 +72,9 @@ def install(without: Collection[str] = ()) -> None:
     for defect in chosen:
         if defect.when == "after":
             defect.repair()
+    _one_copy_of_the_logits()
+    if any(defect.name == "cuda" for defect in chosen):
+        _do_not_watch_micro_batches()
 
 
 def _import_logging_first() -> None:
@@ -113,8 +116,11 @@ def _device(value: Any) -> Any:
     return value
 
 
+_on_cpu = _OnCpu()
+
+
 def _stay_on_cpu() -> None:
-    _OnCpu().__enter__()  # type: ignore[no-untyped-call]
+    _on_cpu.__enter__()  # type: ignore[no-untyped-call]
 
 
 def _begin_with_gloo() -> None:
@@ -145,10 +151,30 @@ def _do_not_measure_the_gpu() -> None:
 
 
 def _average_without_gradients() -> None:
-    """gloo averages by a sum and a division in place, which autograd forbids for the weights themselves."""
+    """gloo averages by a sum and a division in place, which autograd forbids for the weights themselves.
+
+    A process alone needs no average. gloo would still divide, in a thread of its own with its own OpenMP threads: they
+    then outnumber the cores, and every operation of the training's threads waits longer for the next.
+    """
     import nanotron.distributed as distributed
 
-    distributed.all_reduce = torch.no_grad()(torch.distributed.all_reduce)
+    reduce = torch.no_grad()(torch.distributed.all_reduce)
+
+    def all_reduce(
+        tensor: torch.Tensor, op: Any = distributed.ReduceOp.SUM, group: Any = None, async_op: bool = False
+    ) -> Any:
+        if torch.distributed.get_world_size(group) > 1:
+            return reduce(tensor, op=op, group=group, async_op=async_op)
+        return _Done() if async_op else None
+
+    distributed.all_reduce = all_reduce
+
+
+class _Done:
+    """The handle of what has been done."""
+
+    def wait(self) -> None:
+        pass
 
 
 def _send_without_waiting() -> None:
@@ -249,6 +275,42 @@ def _set_learning_rate() -> None:
         return step(self, dataloader)
 
     DistributedTrainer.training_step = training_step
+
+
+# Not defects: what only takes time
+
+
+def _one_copy_of_the_logits() -> None:
+    """Where nothing is divided, the loss needs no tensor of the logits' size beside them."""
+    from nanotron.models import llama
+
+    from lucie.training.loss import cross_entropy
+
+    divided = llama.sharded_cross_entropy
+
+    def sharded_cross_entropy(logits: torch.Tensor, target: torch.Tensor, group: Any, dtype: torch.dtype) -> Any:
+        if group.size() > 1 or dtype != torch.float:
+            return divided(logits, target, group=group, dtype=dtype)
+        return cross_entropy(logits, target)
+
+    llama.sharded_cross_entropy = sharded_cross_entropy
+
+
+def _do_not_watch_micro_batches() -> None:
+    """No device is named within a micro-batch; to look at each of its thousand calls takes a twentieth of the time."""
+    from nanotron.parallel.pipeline_parallel.engine import PipelineEngine
+
+    def freely(compute: Callable[..., Any]) -> Callable[..., Any]:
+        def method(*arguments: Any, **named: Any) -> Any:
+            _on_cpu.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            try:
+                return compute(*arguments, **named)
+            finally:
+                _on_cpu.__enter__()  # type: ignore[no-untyped-call]
+
+        return method
+
+    PipelineEngine.forward, PipelineEngine.backward = freely(PipelineEngine.forward), freely(PipelineEngine.backward)
 
 
 DEFECTS = (
