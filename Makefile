@@ -14,7 +14,7 @@ verify:  ## judge the committed results again, without running anything (no torc
 	@$(LUCIE) verify
 
 reproduce:  ## rerun every stage on this machine, judge it, and make the report
-	@tools/setup.sh corpus train
+	@tools/setup.sh corpus train eval
 	@tools/tex.sh
 	@$(LUCIE) reproduce --report
 
@@ -23,12 +23,12 @@ test: lint  ## set-up and tests
 	@$(VENV)/bin/pytest -n auto
 
 lint:  ## style and types
-	@tools/setup.sh corpus train dev
+	@tools/setup.sh corpus train eval dev
 	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check . && $(VENV)/bin/mypy --no-error-summary
 	@echo "style and types: fine"
 
 lab:  ## JupyterLab on the notebooks
-	@tools/setup.sh corpus train
+	@tools/setup.sh corpus train eval
 	@$(VENV)/bin/jupyter lab notebooks
 
 lock:  ## resolve all dependencies anew: requirements.lock and environment.yml

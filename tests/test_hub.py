@@ -19,16 +19,16 @@ from conftest import ROOT, Lucie, write
 from filelock import FileLock
 
 from lucie import cli
-from lucie.corpus.mirror import MANIFEST, Mirror
-from lucie.corpus.recipe import Hub, Recipe
+from lucie.corpus.recipe import Recipe
 from lucie.errors import Exit, LucieError, MismatchError, UsageError
+from lucie.hub.mirror import MANIFEST, Hub, Mirror
 from lucie.project import Project
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="the packages of group 'corpus' are not here")
 
 from hub import StandIn, serve  # noqa: E402
 
-from lucie.corpus.hub import ARRIVING, fetch_hub, listing, listing_of_mirror  # noqa: E402
+from lucie.hub.fetch import ARRIVING, fetch_hub, listing, listing_of_mirror  # noqa: E402
 
 NAME = "OpenLLM-France/Lucie-Training-Dataset"
 RECIPE = Hub(repository=NAME, revision="v1.1")  # as config/corpora/full.yaml has it
@@ -389,6 +389,6 @@ def test_a_dry_run_only_says_how_much_there_is(
 
 
 def test_only_fetching_imports_the_client() -> None:
-    code = "import sys, lucie.cli, lucie.corpus.hub; print('huggingface_hub' in sys.modules)"
+    code = "import sys, lucie.cli, lucie.hub.fetch; print('huggingface_hub' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

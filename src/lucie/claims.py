@@ -1,6 +1,7 @@
 """Claims: what was published, which result must reproduce it, by which tolerance and why.
 
-They are the YAML files of paper/claims/. A claim is about one number or about a table, cell by cell.
+They are the YAML files of paper/claims/. A claim is about one number or about a table, cell by cell; or it says what
+a rerun must give again, or what a result must reach.
 """
 
 from __future__ import annotations
@@ -165,6 +166,30 @@ class Committed(Strict):
         return []
 
 
+class Expected(Strict):
+    """What a result must reach, said before it was known."""
+
+    id: str
+    item: str
+    says: str
+    stage: str
+    tier: str
+    ours: Ours
+    at_least: float
+    reason: str = Field(min_length=20, description="why so much")
+
+    @model_validator(mode="after")
+    def _one_value(self) -> Expected:
+        if self.ours.value is None:
+            raise ValueError("'ours' must name a value")
+        return self
+
+    @property
+    def records(self) -> list[str]:
+        """No record judges it."""
+        return []
+
+
 class Unjudged(Strict):
     """What is only repeated, or was not tried: there is nothing to compare."""
 
@@ -177,7 +202,7 @@ class Unjudged(Strict):
     tier: str = "record"
 
 
-Judged = Claim | Contradiction | Committed
+Judged = Claim | Contradiction | Committed | Expected
 
 
 def judged_in(project: Project, stage: str, tier: str) -> list[Judged]:
@@ -206,7 +231,7 @@ def load_all(project: Project) -> list[Judged | Unjudged]:
 def _parse(entry: Any, file: str) -> Judged | Unjudged:
     given = entry if isinstance(entry, dict) else {}
     kinds: dict[str, type[Judged | Unjudged]]
-    kinds = {"verdict": Unjudged, "statements": Contradiction, "committed": Committed}
+    kinds = {"verdict": Unjudged, "statements": Contradiction, "committed": Committed, "at_least": Expected}
     kind = next((kind for name, kind in kinds.items() if name in given), Claim)
     try:
         return kind.model_validate(entry)

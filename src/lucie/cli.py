@@ -457,8 +457,8 @@ def fetch_full(
     """Mirror the whole Lucie Training Dataset from the Hugging Face hub; a rerun goes on where the last one stopped."""
     from rich.filesize import decimal
 
-    from lucie.corpus.hub import fetch_hub, listing, listing_of_mirror
     from lucie.corpus.recipe import Recipe
+    from lucie.hub.fetch import fetch_hub, listing, listing_of_mirror
     from lucie.pinned import byte_bar
     from lucie.terminal import line
 

@@ -6,6 +6,7 @@
     tokenizer/NAME                 what a tokenizer is trained with: config/tokenizers
     mix/NAME, recipe/NAME          what a training reads, and how it trains: config/mixes, config/recipes
     site/NAME                      where it runs: config/sites
+    suite/NAME                     which tests a model is given: config/suites, config/tasks
     items/NAME                     test items: data/NAME/items
     fetched/tokenizers             tokenizers of others, where they were fetched
 
@@ -54,6 +55,9 @@ def _files(project: Project, name: str) -> list[Path]:
         return Recipe.load(project, rest).input_files(project)
     if kind in CONFIGURED:
         return [_there(project.root / "config" / CONFIGURED[kind] / f"{rest}.yaml", f"There is no {kind} '{rest}'")]
+    if kind == "suite":
+        suite = _there(project.root / "config" / "suites" / f"{rest}.yaml", f"There is no suite '{rest}'")
+        return [suite, *sorted((project.root / "config" / "tasks" / rest).glob("*"))]
     if kind == "items":
         return sorted((project.root / "data" / rest / "items").glob("*.jsonl"))
     if kind == "fetched":

@@ -10,7 +10,18 @@ from pathlib import Path
 import polars as pl
 
 from lucie import committed, contradiction
-from lucie.claims import Claim, Committed, Contradiction, Judged, Ours, Published, Tolerance, Unjudged, published_cells
+from lucie.claims import (
+    Claim,
+    Committed,
+    Contradiction,
+    Expected,
+    Judged,
+    Ours,
+    Published,
+    Tolerance,
+    Unjudged,
+    published_cells,
+)  # fmt: skip
 from lucie.errors import MismatchError
 from lucie.manifest import Manifest, load_values
 from lucie.project import Project
@@ -41,6 +52,8 @@ class Judge:
             return self._contradiction(claim)
         if isinstance(claim, Committed):
             return self._rerun(claim)
+        if isinstance(claim, Expected):
+            return self._expected(claim)
         published = self._published(claim.published)
         cells = list(self._compare(claim, published, claim.ours, claim.tolerance))
         if claim.explanation and any(cell.verdict == DIFFERS for cell in cells):
@@ -52,6 +65,22 @@ class Judge:
         ours = None if published else self._values
         held = self._values if published else load_values(self._project.results / claim.tier)
         return committed.verdict(claim, held, ours)
+
+    def _expected(self, claim: Expected) -> Verdict:
+        value = float(self._ours(claim, claim.ours, [])["ours"][0])
+        return Verdict(
+            claim=claim.id,
+            item=claim.item,
+            says=claim.says,
+            verdict=REPRODUCED if value >= claim.at_least else DIFFERS,
+            reason=claim.reason,
+            published=f"at least {claim.at_least:g}",
+            value=f"{value:.4g}",
+            tolerance="at least",
+            source="said in advance, in the claim itself",
+            stage=claim.stage,
+            cell=self._cell(claim.stage, claim.ours),
+        )
 
     def _contradiction(self, claim: Contradiction) -> Verdict:
         said = [
@@ -90,7 +119,7 @@ class Judge:
                 raise MismatchError(f"Claim '{claim.id}': {ours.name} has no row for the published cell {name}.")
             yield compare(name, str(row["published"]), str(row["ours"]), claim.published.scale, tolerance)
 
-    def _ours(self, claim: Claim | Contradiction, ours: Ours, key: list[str]) -> pl.DataFrame:
+    def _ours(self, claim: Claim | Contradiction | Expected, ours: Ours, key: list[str]) -> pl.DataFrame:
         if ours.value is not None:
             if ours.value not in self._values:
                 raise self._missing(claim, f"value '{ours.value}'")
@@ -104,7 +133,7 @@ class Judge:
             raise self._missing(claim, f"column '{missing[0]}' of table '{ours.table}'")
         return table.select(*key, pl.col(str(ours.column)).alias("ours"))
 
-    def _missing(self, claim: Claim | Contradiction, what: str) -> MismatchError:
+    def _missing(self, claim: Claim | Contradiction | Expected, what: str) -> MismatchError:
         tier = f"Rerun it with: lucie run {claim.stage} --tier {claim.tier}"
         place = self._project.relative(self._folder)
         return MismatchError(f"Claim '{claim.id}' needs {what} of stage '{claim.stage}', which {place} lacks. {tier}")

@@ -108,6 +108,13 @@ class Results:
         width = round(figure.get_figwidth() * FIGURE_DPI / 1.5)
         return Image(png.read_bytes(), alt=alt, width=width)
 
+    def document(self, name: str, content: Any, varies: bool = False) -> None:
+        """Give out what another program wrote, as JSON. ``varies`` as for a value."""
+        self._check(name, self._files)
+        write_json(self._file("documents", f"{name}.json"), content)
+        files = [f"documents/{name}.json"]
+        self._files[name] = {"kind": "document", "files": files, "cell": _cell(), **_varying(varies)}
+
     def work(self, name: str) -> Path:
         """The folder of a product (big files): under build/<tier>/ in `work`, not in git. It outlives a failed run."""
         given = os.environ.get(WORK_VARIABLE)

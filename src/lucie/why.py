@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lucie.claims import Committed, Contradiction, Unjudged, get_claim
+from lucie.claims import Claim, Committed, Contradiction, Expected, Judged, Published, Unjudged, get_claim
 from lucie.errors import UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest
@@ -27,13 +27,14 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
         yield "reason", claim.reason
         return
     yield "tolerance", f"{verdict.tolerance or 'none'}. {claim.reason}"
-    yield "committed" if isinstance(claim, Committed) else "published", verdict.published
+    kinds: dict[type, str] = {Committed: "committed", Expected: "expected"}
+    yield kinds.get(type(claim), "published"), verdict.published
     if isinstance(claim, Committed):
         yield from (
             ("", f"{off['key']}: committed {off['published']}, ours {off['ours']}") for off in verdict.differing
         )
         return
-    for said in claim.statements if isinstance(claim, Contradiction) else [claim.published]:
+    for said in _published(claim):
         yield "record", f"data/records/{said.record}.csv"
         yield from (("source", text) for text in _sources(project, said.record, said.where))
     for off in verdict.differing:
@@ -61,6 +62,13 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
             f"container {entry.environment['container'] or 'none'}"
         ),
     )
+
+
+def _published(claim: Judged) -> Sequence[Published]:
+    """The cells of records that judge a claim."""
+    if isinstance(claim, Contradiction):
+        return claim.statements
+    return [claim.published] if isinstance(claim, Claim) else []
 
 
 def _sources(project: Project, record: str, where: Mapping[str, Any] | None = None) -> list[str]:

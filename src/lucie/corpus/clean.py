@@ -27,7 +27,6 @@ from lucie.corpus import duplicates
 from lucie.corpus.documents import COLUMNS, SCHEMA, TEXT
 from lucie.corpus.examine import Examined, Examiner
 from lucie.corpus.language import SINGLE, identify
-from lucie.corpus.mirror import MANIFEST
 from lucie.corpus.perplexity import HALVES, CharacterModel, Scale, half_of, scales_of
 from lucie.corpus.recipe import Recipe
 from lucie.corpus.rules import THRESHOLDS
@@ -35,6 +34,7 @@ from lucie.corpus.shards import ShardWriter, read_frames, write_frame
 from lucie.corpus.sources import Batch, Folder, Shard
 from lucie.errors import UsageError
 from lucie.files import sha256, sha256_of, write_json
+from lucie.hub.mirror import MANIFEST
 from lucie.project import Project
 
 WORK = "work.json"  # says what the work in a folder is made from

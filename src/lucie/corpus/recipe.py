@@ -14,10 +14,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lucie.corpus.licences import Rights
-from lucie.corpus.mirror import MANIFEST, check_mirror
 from lucie.corpus.sources import Folder, OnBadInput
 from lucie.errors import MismatchError, UsageError, unknown
 from lucie.files import sha256
+from lucie.hub.mirror import MANIFEST, Hub, check_mirror
 from lucie.project import Project
 from lucie.stages import read_yaml
 
@@ -42,14 +42,6 @@ class Perplexity(Strict):
 
     characters: int = Field(default=20_000_000, description="of a language, at most, for each of the two models")
     spreads: float = Field(default=4.0, description="a text is garbled so many spreads above the usual perplexity")
-
-
-class Hub(Strict):
-    """A dataset on the hub, at a pinned revision; read from the folder that `lucie fetch` mirrored it to."""
-
-    repository: str
-    revision: str
-    files: list[str] = ["data/**/*.parquet"]
 
 
 class Estimate(Strict):

@@ -166,6 +166,10 @@ class TokenFolder:
         """Tokens of each document, its end included, shape (documents,)."""
         return np.diff(self.ends(name).astype(np.int64), prepend=np.int64(0))
 
+    def split(self, name: str) -> list[list[int]]:
+        """The tokens of each document of a file, its end included."""
+        return [part.tolist() for part in np.split(self.tokens(name), self.ends(name).astype(np.int64)[:-1])]
+
     def documents(self, name: str, numbers: list[int]) -> pl.DataFrame:
         """Source, id and language of documents of a file, by their numbers; one row each, in that order."""
         wanted = pl.DataFrame({"document": numbers}, schema={"document": pl.Int64()})

@@ -68,8 +68,10 @@ class Trained:
 
     @property
     def files(self) -> list[Path]:
-        """What later stages read: metrics and the last model of each seed."""
-        models = [path for seed in self.runs for path in sorted(self.final(seed).iterdir())]
+        """What later stages read: metrics, every exported checkpoint of the first seed, the last of the others."""
+        first, *others = self.runs
+        folders = [*sorted(self.exported(first).iterdir()), *map(self.final, others)]
+        models = [path for folder in folders for path in sorted(folder.iterdir())]
         return [*(folder / METRICS for folder in self.runs.values()), *models]
 
     def phases(self) -> pl.DataFrame:

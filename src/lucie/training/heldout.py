@@ -45,7 +45,7 @@ def losses(model: Path, tokens: Path) -> pl.DataFrame:
     for language, names in _languages(folder).items():
         stream = _stream(folder, names)
         nats = _nats(network, stream)
-        documents = [document for name in names for document in _documents(folder, name)]
+        documents = [document for name in names for document in folder.split(name)]
         size = sum(len(text.encode()) for text in tokenizer.decode_batch(documents))
         rows.append(
             {
@@ -104,10 +104,6 @@ def _stream(folder: TokenFolder, names: list[str]) -> Tokens:
     """All tokens of the files after an end-of-document token, shape (tokens + 1,)."""
     end = folder.get(names[0]).end_of_document
     return np.concatenate([[end], *(folder.tokens(name) for name in names)]).astype(np.int64)
-
-
-def _documents(folder: TokenFolder, name: str) -> list[list[int]]:
-    return [part.tolist() for part in np.split(folder.tokens(name), folder.ends(name).astype(np.int64)[:-1])]
 
 
 def _counts(folder: TokenFolder, names: list[str]) -> Tokens:

@@ -1,6 +1,6 @@
-"""A mirror of a dataset of the hub: a plain folder of its files, and MIRROR.json, which lists them and is written last.
+"""A mirror of a dataset or a model of the hub: a folder of its files, and MIRROR.json, their list, written last.
 
-What is here reads such a folder and needs no network; `lucie.corpus.hub` makes it.
+What is here reads such a folder and needs no network; `lucie.hub.fetch` makes it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -16,6 +17,17 @@ from lucie.errors import MismatchError, UsageError
 from lucie.files import write_json
 
 MANIFEST = "MIRROR.json"
+
+
+class Hub(BaseModel):
+    """A dataset or a model on the hub, at a pinned revision; read from the folder that `lucie fetch` mirrored it to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["dataset", "model"] = "dataset"
+    repository: str
+    revision: str
+    files: list[str] = ["data/**/*.parquet"]
 
 
 class MirrorFile(BaseModel):
@@ -29,10 +41,11 @@ class MirrorFile(BaseModel):
 
 
 class Mirror(BaseModel):
-    """The files of a dataset at a commit."""
+    """The files of a repository at a commit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    kind: Literal["dataset", "model"] = "dataset"
     repository: str
     revision: str = Field(description="the tag or branch that was asked for")
     commit: str = Field(description="what it was at the time")

@@ -1,4 +1,4 @@
-"""Mirrors a dataset of the Hugging Face hub into a plain folder, with the hub's own client.
+"""Mirrors a dataset or a model of the Hugging Face hub into a plain folder, with the hub's own client.
 
 A file arrives in `.fetching`, inside the folder; there its content is checked, and only then it is moved to its place.
 So what is at its place is right, and a fetch that was stopped goes on with the rest. While it is not done, the list of
@@ -22,10 +22,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
-from lucie.corpus.mirror import MANIFEST, Mirror, MirrorFile, is_there
-from lucie.corpus.recipe import Hub
 from lucie.errors import LucieError, MismatchError, UsageError
 from lucie.files import sha256
+from lucie.hub.mirror import MANIFEST, Hub, Mirror, MirrorFile, is_there
 
 ARRIVING = ".fetching"
 DOWNLOADS_AT_ONCE = 8
@@ -37,20 +36,21 @@ Progress = Callable[[int], None]  # told how many bytes came; fewer than none wh
 
 
 def listing(hub: Hub, only: Sequence[str] = (), endpoint: str | None = None) -> Mirror:
-    """The files that the recipe wants of the dataset, at the commit that its revision is now.
+    """The files that are wanted of a dataset or a model, at the commit that its revision is now.
 
-    Raises UsageError where there is no such dataset, revision or file, LucieError where the hub cannot be asked.
+    Raises UsageError where there is no such repository, revision or file, LucieError where the hub cannot be asked.
     """
     client = _client(endpoint)
-    with _in_sentences("The list of files", hub.repository, hub.revision):
-        commit = client.dataset_info(hub.repository, revision=hub.revision).sha
-        tree = client.list_repo_tree(hub.repository, recursive=True, revision=commit, repo_type="dataset")
+    with _in_sentences("The list of files", hub):
+        commit = client.repo_info(hub.repository, repo_type=hub.kind, revision=hub.revision).sha
+        tree = client.list_repo_tree(hub.repository, recursive=True, revision=commit, repo_type=hub.kind)
         files = {entry.path: _listed(entry) for entry in tree if hasattr(entry, "blob_id")}  # a folder has none
-    return _wanted(Mirror(repository=hub.repository, revision=hub.revision, commit=commit, files=files), hub, only)
+    found = Mirror(kind=hub.kind, repository=hub.repository, revision=hub.revision, commit=commit, files=files)
+    return _wanted(found, hub, only)
 
 
 def listing_of_mirror(hub: Hub, mirror: Path, only: Sequence[str] = ()) -> Mirror:
-    """The files that the recipe wants, as a mirror of its dataset holds them."""
+    """The files that are wanted, as a mirror of the repository holds them."""
     if not (mirror / MANIFEST).is_file():
         raise UsageError(f"{mirror} is not a finished mirror: it has no {MANIFEST}. Name one that has with --mirror.")
     held = Mirror.read(mirror / MANIFEST)
@@ -199,11 +199,11 @@ class _Fetch:
         tell(file.bytes - came)
 
     def _download(self, path: str, tell: Progress) -> Path:
-        with _in_sentences(path, self.whole.repository, self.whole.revision):
+        with _in_sentences(path, self.whole):
             arrived: str = self.client.hf_hub_download(
                 self.whole.repository,
                 path,
-                repo_type="dataset",
+                repo_type=self.whole.kind,
                 revision=self.whole.commit,
                 local_dir=self.into / ARRIVING,
                 tqdm_class=_bar(tell),
@@ -283,8 +283,9 @@ def _bar(tell: Progress) -> Any:
 
 
 @contextmanager
-def _in_sentences(what: str, repository: str, revision: str) -> Iterator[None]:
+def _in_sentences(what: str, wanted: Hub | Mirror) -> Iterator[None]:
     """What the client raises, said so that one knows what to do."""
+    kind, repository, revision = wanted.kind, wanted.repository, wanted.revision
     import httpx2  # the client's own; it lets its errors through
     from huggingface_hub import errors
 
@@ -297,17 +298,18 @@ def _in_sentences(what: str, repository: str, revision: str) -> Iterator[None]:
         ) from error
     except errors.GatedRepoError as error:
         raise UsageError(
-            f"The dataset {repository} is gated. Ask for access on its page of the hub, then set HF_TOKEN to a token "
+            f"The {kind} {repository} is gated. Ask for access on its page of the hub, then set HF_TOKEN to a token "
             "of yours."
         ) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise UsageError(
-            f"The hub has no dataset {repository}, or shows it to its members only (then set HF_TOKEN). Check "
-            "hub.repository in the recipe."
+            f"The hub has no {kind} {repository}, or shows it to its members only (then set HF_TOKEN). Check "
+            f"{'hub.repository in the recipe' if kind == 'dataset' else 'its name'}."
         ) from error
     except errors.RevisionNotFoundError as error:
         raise UsageError(
-            f"The dataset {repository} has no revision {revision}. Check hub.revision in the recipe."
+            f"The {kind} {repository} has no revision {revision}. Check "
+            f"{'hub.revision in the recipe' if kind == 'dataset' else 'its name'}."
         ) from error
     except (httpx2.HTTPError, OSError, RuntimeError) as error:  # RuntimeError: how its downloader in Rust fails
         reason = str(error.__cause__ or error).strip().partition("\n")[0]

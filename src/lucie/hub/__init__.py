@@ -1,0 +1,1 @@
+"""Mirrors of what lies on the Hugging Face hub: data sets and models."""
