@@ -109,6 +109,7 @@ def test_the_files_that_the_recipe_wants_come_and_are_listed(hub: StandIn, datas
     assert files_in(into) == {*ALL, MANIFEST}
     assert all((into / path).read_bytes() == (dataset / path).read_bytes() for path in ALL)
     assert json.loads((into / MANIFEST).read_text()) == {
+        "kind": "dataset",
         "repository": NAME,
         "revision": "v1.1",
         "commit": hub.repositories[f"datasets/{NAME}"].commit,

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from lucie.errors import Exit, LucieError, UsageError
+from lucie.evaluation import verbs
 from lucie.project import Project
 
 
@@ -44,8 +45,18 @@ def run(
     tier: TierOption = "record",
     parameters: Annotated[list[str], typer.Option("--set", help="NAME=VALUE, a parameter of its notebook")] = [],  # noqa: B006
     quiet: Annotated[bool, typer.Option("--quiet", help="say nothing when it works")] = False,
+    model: Annotated[
+        str,
+        typer.Option("--model", help="OWNER/NAME@REVISION of the hub, for evaluation: held against its published rows"),
+    ] = "",
+    suite: Annotated[str, typer.Option("--suite", help="with --model: which tests, of config/suites")] = "paper",
+    limit: Annotated[int | None, typer.Option("--limit", help="with --model: only so many items a test")] = None,
 ) -> None:
     """Run one stage into build/."""
+    if model:
+        if stage != "evaluation":
+            raise UsageError(f"--model is for stage 'evaluation', not '{stage}'.")
+        raise typer.Exit(verbs.run_model(model, suite, limit))
     from lucie.run import run_stage
     from lucie.stages import Stages
     from lucie.terminal import line
@@ -441,6 +452,10 @@ def fetch_tokenizers(
     line("tokenizers", f"{', '.join(others.found(into))} in {into}, {new} of {len(pins)} files new, all as pinned")
     for lacking in others.missing(project, into):
         line(lacking.name, f"missing: {lacking.repository}: {lacking.reason}", "yellow")
+
+
+fetch.command("model")(verbs.fetch_model)
+fetch.command("bench")(verbs.fetch_bench)
 
 
 @fetch.command("full")

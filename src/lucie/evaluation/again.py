@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -86,7 +87,10 @@ class Evaluated:
         return bits_per_byte(scores) if scores.ndim == 2 else scores
 
     def raw(self) -> dict[str, Any]:
-        """What lm-eval wrote, with each item's scores: versions, settings and items once, scores by model and task."""
+        """What lm-eval wrote, with each item's scores: settings and items once, scores by model and task.
+
+        Paths are those within the checkout.
+        """
         tasks: dict[str, Any] = {}
         scores: dict[str, Any] = {}
         for (model, task), outcome in self.evaluation.outcomes.items():
@@ -94,7 +98,9 @@ class Evaluated:
             tasks[task] = {"config": outcome["configs"][task], "doc_hash": samples["doc_hash"]}
             items = {name: column for name, column in samples.items() if name not in ("doc_hash", "filter")}
             scores.setdefault(model, {})[task] = {"results": outcome["results"][task], "items": items}
-        return {"lm_eval": version("lm_eval"), "tasks": tasks, "scores": scores}
+        found = {"lm_eval": version("lm_eval"), "tasks": tasks, "scores": scores}
+        plain: dict[str, Any] = json.loads(json.dumps(found).replace(f"{Project.find().root}/", ""))
+        return plain
 
     def language_kept(self, seed: int = 0) -> pl.DataFrame:
         """Whether the final model keeps to the prompt's language: `lucie.evaluation.fidelity`."""
@@ -116,7 +122,7 @@ def evaluate(tier: str) -> Evaluated:
     """Score the checkpoints that this tier's training left, or find that it is done."""
     project = Project.find()
     recipe, suite = Recipe.load(project, tier), Suite.load(project, SUITE)
-    tokens = product_files(project, tier, "tokens", "tokens.json")[0].parent
+    tokens = work_folder(project, tier) / "tokens"
     tokenizer = product_files(project, tier, "tokenizer", "tokenizer.json")[0].parent
     models = _models(product_files(project, tier, "training", "*/config.json"), suite)
     folder = work_folder(project, tier) / "evaluation"

@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from lucie.errors import StageError
-from lucie.evaluation import cache
+from lucie.evaluation import cache, rouge
 from lucie.evaluation.suite import Suite, SuiteTask
 from lucie.evaluation.worker import Job, Model
 from lucie.machine import cores
@@ -33,6 +33,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_EVALUATE_OFFLI
 SCORES = {
     "model": pl.String, "task": pl.String, "title": pl.String, "language": pl.String, "metric": pl.String,
     "shots": pl.Int64, "score": pl.Float64, "stderr": pl.Float64, "items": pl.Int64, "chance": pl.Float64,
+    "examples_from_test": pl.Boolean,
 }  # fmt: skip
 
 Watch = Callable[[dict[str, str]], None]
@@ -45,6 +46,7 @@ class Evaluation:
     suite: Suite
     outcomes: dict[tuple[str, str], dict[str, Any]]  # by model and task
     failures: list[dict[str, str]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)  # of the finished scores
 
     @property
     def scores(self) -> pl.DataFrame:
@@ -84,6 +86,7 @@ def run(
     not be scored is in the evaluation's failures.
     """
     into.mkdir(parents=True, exist_ok=True)
+    rouge.lay_out(data)
     count = max(1, min(workers or cores(), len(models)))
     threads = max(1, cores() // count)
     jobs = [
@@ -97,7 +100,7 @@ def run(
         )
         for first in range(count)
     ]
-    outcomes, failures = {}, []
+    outcomes, failures, files = {}, [], []
     with ThreadPoolExecutor(count) as pool:
         for said in (line for lines in pool.map(lambda job: list(_watched(job, data, watch)), jobs) for line in lines):
             if said["state"] == "failed":
@@ -106,8 +109,9 @@ def run(
                 outcome = cache.read(into / said["file"])
                 assert outcome is not None  # it was written or checked just now
                 outcomes[said["model"], said["task"]] = outcome
+                files.append(into / said["file"])
     order = {model.name: place for place, model in enumerate(models)}
-    return Evaluation(suite, dict(sorted(outcomes.items(), key=lambda entry: order[entry[0][0]])), failures)
+    return Evaluation(suite, dict(sorted(outcomes.items(), key=lambda entry: order[entry[0][0]])), failures, files)
 
 
 def _watched(job: Job, data: Path, watch: Watch) -> Iterator[dict[str, str]]:
@@ -160,4 +164,5 @@ def _score(task: SuiteTask, outcome: dict[str, Any]) -> dict[str, Any]:
         "stderr": float(stderr) if isinstance(stderr, int | float) else None,
         "items": sum(counted),
         "chance": task.chance,
+        "examples_from_test": outcome["examples_from_test"],
     }

@@ -30,9 +30,7 @@ class SuiteTask(BaseModel):
     chance: float | None = Field(default=None, description="the score of a guesser")
     lower_is_better: bool = False
     language: str = ""
-    record: str = Field(default="", description="the task in input/evaluation_scores, where it has another name there")
-    few_shot_from_test: bool = Field(default=False, description="its examples are drawn from the test itself")
-    unavailable: str = Field(default="", description="why it cannot be run from mirrored data")
+    data: str = Field(default="", description="the data set of the hub that it reads")
 
 
 class Suite(BaseModel):

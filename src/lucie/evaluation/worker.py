@@ -78,21 +78,21 @@ class Tasks:
 
         own = job.tasks_folder
         self.manager = TaskManager(include_path=str(own) if own else None, include_defaults=own is None)
-        self._seed = job.suite.seed
         self._digests: dict[str, str] = {}
 
     def digest(self, task: SuiteTask) -> str:
         """The hash of a task's settings and documents. Raises what lm-eval raises for a task it cannot load."""
-        if task.unavailable:
-            raise ValueError(task.unavailable)
+        if task.task not in {*self.manager.all_tasks, *self.manager.all_groups}:
+            raise ValueError("there is no task of that name")
         if task.task not in self._digests:
             loaded = self.manager.load(task.task)["tasks"]
-            self._digests[task.task] = sha256_of({name: self._content(one) for name, one in loaded.items()})
+            self._digests[task.task] = sha256_of({name: self._content(one, task.shots) for name, one in loaded.items()})
         return self._digests[task.task]
 
-    def _content(self, task: Any) -> list[Any]:
+    def _content(self, task: Any, shots: int | None) -> list[Any]:
         documents = [list(task.eval_docs)]
-        if task.has_training_docs() or task.has_validation_docs():
+        examples = (task.config.num_fewshot or 0) if shots is None else shots
+        if examples and task.fewshot_cfg.samples is None:
             documents.append(list(task.fewshot_docs()))
         settings = {name: str(value) for name, value in task.dump_config().items() if name != "process_docs"}
         return [settings, json.loads(json.dumps(documents, default=str))]
@@ -167,6 +167,7 @@ class Scorer:
         import lm_eval
 
         _describe_the_machine_once()
+        loaded = tasks.manager.load(task.task)["tasks"]
         found = lm_eval.simple_evaluate(
             model=self._lm,
             tasks=[task.task],
@@ -178,9 +179,21 @@ class Scorer:
         )
         assert found is not None  # one process: it is the first
         content = {name: found[name] for name in KEPT_OF_RESULTS if name in found}
+        for name, one in loaded.items():
+            one.set_config("num_fewshot", found["n-shot"][name])
+        content["examples_from_test"] = any(map(_examples_from_test, loaded.values()))
         content["samples"] = {name: _items(samples) for name, samples in found["samples"].items()}
         kept: dict[str, Any] = json.loads(json.dumps(content, default=_plain))
         return kept
+
+
+def _examples_from_test(task: Any) -> bool:
+    """Whether a task draws its examples from the very split that it asks about."""
+    config, examples = task.config, task.fewshot_cfg
+    if not config.num_fewshot or examples.samples is not None:
+        return False
+    asked = config.test_split or config.validation_split
+    return bool((examples.split or config.training_split or config.validation_split) == asked)
 
 
 def _items(samples: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -205,6 +218,8 @@ def _describe_the_machine_once() -> None:
 def _why(task: SuiteTask, error: Exception) -> str:
     """What a library's exception means for the task, in a sentence."""
     said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ConnectionError):
+        return f"Task '{task.task}' needs data that are not in the folder of the tests: {task.data or said}."
     if isinstance(error, KeyError):
         return f"Task '{task.task}' needs {said}, which its data or its model lacks."
     return f"Task '{task.task}' could not be scored: {said.rstrip('.')}."

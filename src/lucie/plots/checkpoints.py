@@ -53,6 +53,8 @@ def _panel(axes: Axes, rows: pl.DataFrame) -> None:
     axes.set_title(f"{rows['title'][0]} ({rows['items'][0]} items)")
     axes.set_ylabel(METRICS[rows["metric"][0]])
     axes.set_xlim(left=0)
+    if rows["chance"][0] is None:
+        axes.set_ylim(-0.005, max(0.1, *(1.1 * score for score in rows["score"])))
     axes.grid(axis="y")
 
 
@@ -80,7 +82,7 @@ def language_kept(table: pl.DataFrame) -> Figure:
 
     ``table`` is that of `lucie.evaluation.fidelity.fidelity`. Bars are one standard error of a share each way.
     """
-    figure = new_figure(height=2.2)
+    figure = new_figure(height=2.4)
     axes = figure.subplots()
     places = list(range(table.height))
     for column, label, colour, marker, shift in (
@@ -96,5 +98,5 @@ def language_kept(table: pl.DataFrame) -> Figure:
     axes.set_xticks(places, [LANGUAGES[language][0] for language in table["language"]])
     axes.set(ylabel="Identified as the\nprompt's language (%)", ylim=(-3, 106))
     axes.grid(axis="y")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -31,7 +31,7 @@ def heat_maps(needle: pl.DataFrame, trained: dict[str, int]) -> Figure:
 def heat_maps_by_language(needle: pl.DataFrame, trained: int) -> Figure:
     """The same for a table of `lucie.evaluation.again.Evaluated.needles`, one map a language."""
     titles = {language: name for language, name in LANGUAGES.items() if language in set(needle["language"])}
-    return _maps(needle, "language", titles, dict.fromkeys(titles, trained), height=1.5)
+    return _maps(needle, "language", titles, dict.fromkeys(titles, trained), height=1.9)
 
 
 def _maps(needle: pl.DataFrame, column: str, titles: dict[str, str], trained: dict[str, int], height: float) -> Figure:
