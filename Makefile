@@ -13,7 +13,7 @@ verify:  ## judge the committed results again, without running anything (no torc
 	@tools/setup.sh base
 	@$(LUCIE) verify
 
-reproduce:  ## rerun every stage on this machine, judge it, and make the report
+reproduce:  ## rerun every stage on this machine, judge it, and make the report and the book
 	@tools/setup.sh corpus train eval
 	@tools/tex.sh
 	@$(LUCIE) reproduce --report

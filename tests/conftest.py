@@ -21,6 +21,8 @@ settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = (
+    "CITATION.cff",
+    "book",
     "config",
     "data/records",
     "data/mini",
@@ -61,7 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Project:
     """A copy of this checkout, results included, that a test may spoil."""
-    root = tmp_path / "copy"
+    return copy_into(tmp_path / "copy")
+
+
+def copy_into(root: Path) -> Project:
+    """A copy of this checkout in a new folder."""
+    root.mkdir(parents=True)
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from lucie import reading
 from lucie.errors import Exit, LucieError, UsageError
 from lucie.evaluation import verbs
 from lucie.project import Project
@@ -31,6 +32,7 @@ corpus = typer.Typer(no_args_is_help=True, help="Documents: counted, filtered, d
 app.add_typer(records, name="records")
 app.add_typer(corpus, name="corpus")
 app.add_typer(fetch, name="fetch")
+reading.register(app)
 
 INTERRUPTED = 130  # as shells say of Ctrl-C
 
@@ -72,7 +74,7 @@ def reproduce(
     tier: Annotated[str, typer.Option("--tier", help="one tier; without it, all that run by default")] = "",
     jobs: Annotated[int, typer.Option("--jobs", help="stages at a time; 0: one a core")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would run, and why")] = False,
-    pdf: Annotated[bool, typer.Option("--report", help="make build/report.pdf too")] = False,
+    pdf: Annotated[bool, typer.Option("--report", help="make build/report.pdf and build/book too")] = False,
 ) -> None:
     """Rerun what is out of date into build/, judge it, and compare it with results/."""
     from lucie import engine
@@ -107,6 +109,7 @@ def reproduce(
         worst = max(worst, report.exit_code)
     if pdf and not dry_run:
         _make_report(project, project.build)
+        reading.make_book(project, build=True)
     raise typer.Exit(worst)
 
 

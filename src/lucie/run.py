@@ -15,8 +15,9 @@ import nbformat
 
 from lucie import notebook as notebooks
 from lucie.claims import judged_in
+from lucie.environment import environment, lock_digest
 from lucie.errors import StageError, UsageError, unknown
-from lucie.files import sha256, sha256_of
+from lucie.files import sha256_of
 from lucie.groups import require
 from lucie.inputs import folders, input_file, work_folder
 from lucie.landing import land
@@ -48,8 +49,8 @@ def run_stage(project: Project, stage: Stage, tier: str, overrides: dict[str, An
         outputs = _outputs(stage, scratch)
         _refuse_other_reads(project, stage, made_from, outputs)
         _finish_notebook(scratch / stage.notebook, project.root)
-        environment = _environment_of(project, outputs["packages"])
-        return land(project, stage, scratch, made_from, outputs, environment, time.monotonic() - started)
+        made_in = environment(project, outputs["packages"])
+        return land(project, stage, scratch, made_from, outputs, made_in, time.monotonic() - started)
     except StageError:
         _keep_failed(folder, scratch, stage)
         raise
@@ -133,16 +134,6 @@ def _write_log(path: Path, notebook: nbformat.NotebookNode) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _environment_of(project: Project, packages: dict[str, str]) -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "lock": _lock_digest(project),
-        "container": container(),
-        "packages": packages,
-    }
-
-
 def stamp(project: Project, stage: Stage, made_from: Ingredients) -> str:
     """The manifest's short form, shown inside the executed notebook."""
     commit = project.commit
@@ -152,15 +143,10 @@ def stamp(project: Project, stage: Stage, made_from: Ingredients) -> str:
         "commit": commit.id[:12] + (" with uncommitted changes" if commit.dirty else ""),
         "inputs": f"{len(made_from.inputs)} files, {sha256_of(made_from.inputs)[:16]}",
         "code": f"{len(made_from.code)} modules, {sha256_of(made_from.code)[:16]}",
-        "python": f"{platform.python_version()} · lock {_lock_digest(project)[:16]}",
+        "python": f"{platform.python_version()} · lock {lock_digest(project)[:16]}",
         "container": container() or "none",
     }
     return "\n".join(f"{name:<10}{text}" for name, text in lines.items())
-
-
-def _lock_digest(project: Project) -> str:
-    path = project.root / "requirements.lock"
-    return sha256(path) if path.is_file() else "missing"
 
 
 def _outputs(stage: Stage, scratch: Path) -> dict[str, Any]:

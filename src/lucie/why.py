@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from lucie.claims import Claim, Committed, Contradiction, Expected, Judged, Published, Unjudged, get_claim
 from lucie.errors import UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest
-from lucie.pinned import Pin
 from lucie.project import Project
 from lucie.records import load_record, load_schema, pick
 from lucie.records.upstream import load_pins
@@ -71,8 +72,31 @@ def _published(claim: Judged) -> Sequence[Published]:
     return [claim.published] if isinstance(claim, Claim) else []
 
 
-def _sources(project: Project, record: str, where: Mapping[str, Any] | None = None) -> list[str]:
-    """The raw files of a record's rows, with repository, commit and sha256; many are counted, not listed."""
+@dataclass(frozen=True)
+class RawFile:
+    """A file of the authors that rows of a record were taken from, by commit and sha256."""
+
+    repository: str
+    path: str
+    commit: str
+    sha256: str
+    transcribed: bool = False  # read by eye, not by a program
+
+    @property
+    def url(self) -> str:
+        """Where it can be looked at; empty for one that is in no repository."""
+        if "/" not in self.repository:
+            return ""
+        host = "" if self.repository.startswith("huggingface.co/") else "github.com/"
+        return quote(f"https://{host}{self.repository}/blob/{self.commit}/{self.path}", safe=":/")
+
+    def __str__(self) -> str:
+        mark = " (transcribed)" if self.transcribed else ""
+        return f"{self.repository} {self.path} at {self.commit[:12]}  sha256 {self.sha256[:16]}{mark}"
+
+
+def raw_files(project: Project, record: str, where: Mapping[str, Any] | None = None) -> list[RawFile]:
+    """The raw files behind the rows of a record that ``where`` picks."""
     pins, schema = load_pins(project), load_schema(project, record)
     table = pick(load_record(project, record), where or {})
     if schema.source:
@@ -81,21 +105,24 @@ def _sources(project: Project, record: str, where: Mapping[str, Any] | None = No
         return _origins(project, set(table["origin"]))
     else:
         paths = table["origin"].unique(maintain_order=True).to_list()
-    lines = [_describe(pins[path]) for path in paths if path in pins]
-    return lines if len(lines) <= 4 else [*lines[:2], f"and {len(lines) - 2} more raw files"]
+    found = [pins[path] for path in paths if path in pins]
+    return [RawFile(pin.repository, pin.source_path, pin.commit, pin.sha256) for pin in found]
 
 
-def _origins(project: Project, names: set[str]) -> list[str]:
+def _origins(project: Project, names: set[str]) -> list[RawFile]:
     rows = load_record(project, "transcribed/origins").iter_rows(named=True)
     return [
-        f"{row['repository']} {row['path']} at {row['commit'][:12]}  sha256 {row['sha256'][:16]} (transcribed)"
+        RawFile(row["repository"], row["path"], row["commit"], row["sha256"], transcribed=True)
         for row in rows
         if row["origin"] in names
     ]
 
 
-def _describe(pin: Pin) -> str:
-    return f"{pin.repository} {pin.source_path} at {pin.commit[:12]}  sha256 {pin.sha256[:16]}"
+def _sources(project: Project, record: str, where: Mapping[str, Any] | None = None) -> list[str]:
+    """The raw files of a record's rows; many are counted, not listed."""
+    lines = [str(file) for file in raw_files(project, record, where)]
+    more = f"and {len(lines) - 2} more raw files"
+    return lines if len(lines) <= 4 or record.startswith("transcribed/") else [*lines[:2], more]
 
 
 def _cell_source(notebook: Path, cell: str) -> list[str]:

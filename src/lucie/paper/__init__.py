@@ -14,6 +14,7 @@ from lucie.files import write_atomic
 from lucie.manifest import Manifest, load_values
 from lucie.notebook import RECORD
 from lucie.paper import tables, verdicts
+from lucie.paper.links import Places, cell_links
 from lucie.paper.numbers import Numbers
 from lucie.project import Project
 from lucie.stages import read_yaml
@@ -29,12 +30,19 @@ class NoTexError(LucieError):
 
 
 def build_report(project: Project, results: Path) -> Path:
-    """Build build/report.pdf from the tiers' folders in ``results`` (build/ or results/); returns its path.
+    """Make build/report.pdf from the tiers' folders in ``results`` (build/ or results/); returns its path."""
+    target = project.build / "report.pdf"
+    write_atomic(target, make_pdf(project, results))
+    return target
+
+
+def make_pdf(project: Project, results: Path, places: Places | None = None) -> bytes:
+    """The report. With ``places`` its numbers, tables and figures link to pages beside it; else to its own index.
 
     A tier that is only published is taken as it was published.
 
     Raises NoTexError where there is no TeX, UsageError for a number, table or figure that the results lack, and
-    StageError with TeX's own words when it fails; a PDF from before is then left as it was.
+    StageError with TeX's own words when it fails.
     """
     if not (shutil.which("latexmk") and shutil.which("pdflatex")):
         raise NoTexError(
@@ -48,18 +56,16 @@ def build_report(project: Project, results: Path) -> Path:
     folder = project.build / "paper"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(project.paper, folder, ignore=shutil.ignore_patterns("claims"))
-    _generate(project, tiers, folder)
+    _generate(project, tiers, folder, places)
     _latex(folder)
-    target = project.build / "report.pdf"
-    write_atomic(target, (folder / "main.pdf").read_bytes())
-    return target
+    return (folder / "main.pdf").read_bytes()
 
 
 def _manifests(place: Path) -> list[Path]:
     return sorted(place.glob("[!.]*/manifest.json"))
 
 
-def _generate(project: Project, tiers: list[Path], folder: Path) -> None:
+def _generate(project: Project, tiers: list[Path], folder: Path, places: Places | None) -> None:
     values: dict[str, dict[str, Any]] = {}
     judged: list[Verdict] = []
     for tier in tiers:
@@ -68,21 +74,25 @@ def _generate(project: Project, tiers: list[Path], folder: Path) -> None:
         if report.mismatches:
             raise UsageError("\n".join(report.mismatches))
         judged += report.verdicts
-    numbers = Numbers(values, {verdict.claim: verdict for verdict in judged}, _facts(project, tiers))
+    numbers = Numbers(values, {verdict.claim: verdict for verdict in judged}, _facts(project, tiers), places)
     sources = [folder / "main.tex", *folder.glob("sections/*.tex")]
     write_atomic(folder / "numbers.tex", numbers.macros(sources))
-    write_atomic(folder / "values.tex", tables.values_table(numbers.used(sources), _notebooks(tiers)))
-    write_atomic(folder / "verdicts.tex", verdicts.verdicts_table(judged))
+    write_atomic(folder / "values.tex", tables.values_table(numbers.used(sources), _notebooks(tiers), places))
+    write_atomic(folder / "verdicts.tex", verdicts.verdicts_table(judged, places))
     write_atomic(folder / "discrepancies.tex", verdicts.discrepancies(judged))
     write_atomic(folder / "unattempted.tex", verdicts.unattempted(judged))
     write_atomic(
         folder / "items.tex", verdicts.items_table(judged, read_yaml(folder / "items.yaml"), _notebooks(tiers))
     )
+    cells = dict(tables.sources(folder / "tables.yaml", tiers))
     for name, text in tables.generate(folder / "tables.yaml", tiers).items():
         write_atomic(folder / "generated" / f"{name}.tex", text)
     for tier in tiers:
         for figure in tier.glob("figures/*.pdf"):
-            shutil.copyfile(figure, folder / "generated" / f"{_prefix(tier)}{figure.name}".replace(":", "-"))
+            name = f"{_prefix(tier)}{figure.stem}".replace(":", "-")
+            shutil.copyfile(figure, folder / "generated" / f"{name}.pdf")
+            cells[name] = (tier.name, figure.stem)
+    write_atomic(folder / "cells.tex", cell_links(cells, places))
 
 
 def _prefix(tier: Path) -> str:

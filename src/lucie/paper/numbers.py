@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lucie.errors import UsageError, unknown
+from lucie.paper.links import Places, claim_link, value_link
 from lucie.tolerance import DIFFERS, EXPLAINED
 from lucie.verdict import Verdict
 
@@ -34,6 +35,7 @@ class Numbers:
     values: dict[str, dict[str, Any]]
     verdicts: dict[str, Verdict]
     facts: dict[str, str]
+    places: Places | None = None
 
     def macros(self, sources: list[Path]) -> str:
         """TeX definitions of every use in ``sources``. Raises UsageError, with file and line, for unknown ones."""
@@ -56,15 +58,14 @@ class Numbers:
         if macro == "val":
             if name not in self.values:
                 raise unknown("value", name, self.values)
-            return rf"\hyperlink{{value.{name}}}{{{format_value(self.values[name]['value'], option)}}}"
+            return value_link(name, format_value(self.values[name]["value"], option), self.places)
         if macro == "fact":
             if name not in self.facts:
                 raise unknown("fact", name, self.facts)
             return escape(self.facts[name])
         if name not in self.verdicts:
             raise unknown("claim", name, self.verdicts)
-        verdict = self.verdicts[name]
-        return rf"\hyperlink{{claim.{name}}}{{{_OF_VERDICT[macro](verdict)}}}"
+        return claim_link(name, _OF_VERDICT[macro](self.verdicts[name]), self.places)
 
 
 def _uses(source: Path) -> Iterator[tuple[str, str, str, str]]:

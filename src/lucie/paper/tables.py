@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lucie.errors import UsageError
+from lucie.paper.links import Places, indexed
 from lucie.paper.numbers import code, escape, format_value, grouped
 from lucie.stages import read_yaml
 
@@ -76,12 +78,20 @@ def _cell(column: Column, text: str) -> str:
     return grouped(column.names.get(text, text))
 
 
-def values_table(values: dict[str, dict[str, Any]], notebooks: dict[str, str]) -> str:
-    """Values with their units, notebooks and cells; the numbers in the text link here."""
+def sources(specification: Path, tiers: list[Path]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """For every table in paper/tables.yaml the tier and the name of the results table it prints."""
+    for name, entry in read_yaml(specification).items():
+        tier = next(tier for tier in tiers if (tier / "tables" / f"{entry['table']}.csv").is_file())
+        yield name, (tier.name, entry["table"])
+
+
+def values_table(values: dict[str, dict[str, Any]], notebooks: dict[str, str], places: Places | None) -> str:
+    """Values with their units, notebooks and cells; the numbers in the text link here, or where these rows do."""
     lines = []
     for name, entry in values.items():
         cell = f"{notebooks[entry['stage']].removesuffix('.ipynb')}, {entry['cell']}"
         anchor = rf"\raisebox{{\baselineskip}}[0pt][0pt]{{\hypertarget{{value.{name}}}{{}}}}"
         shown = format_value(entry["value"])
-        lines.append(rf"{anchor}{code(name)} & {shown} & {escape(entry['unit'])} & {escape(cell)} \\")
+        named = indexed(code(name), places.value(name) if places else "")
+        lines.append(rf"{anchor}{named} & {shown} & {escape(entry['unit'])} & {escape(cell)} \\")
     return "\n".join(lines) + "\n"

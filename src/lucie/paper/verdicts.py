@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import groupby
 
+from lucie.paper.links import Places, indexed
 from lucie.paper.numbers import code, escape, grouped
 from lucie.tolerance import DIFFERS, EXPLAINED
 from lucie.verdict import Verdict
@@ -13,22 +14,23 @@ LISTED_CELLS = 8  # of a claim, in print; verdicts.json has all
 SHOWN_CHARACTERS = 26  # of a published or recomputed number, in the table of verdicts
 
 
-def verdicts_table(verdicts: list[Verdict]) -> str:
+def verdicts_table(verdicts: list[Verdict], places: Places | None = None) -> str:
     """Rows of a longtable: item, claim, published, ours, tolerance, verdict."""
     lines = []
     for _, group in groupby(verdicts, key=lambda verdict: verdict.claim.partition(".")[0]):
-        lines += [_row(verdict) for verdict in group]
+        lines += [_row(verdict, places) for verdict in group]
         lines.append(r"\addlinespace")
     return "\n".join(lines[:-1]) + "\n"
 
 
-def _row(verdict: Verdict) -> str:
+def _row(verdict: Verdict, places: Places | None) -> str:
     anchor = rf"\raisebox{{\baselineskip}}[0pt][0pt]{{\hypertarget{{claim.{verdict.claim}}}{{}}}}"
     colour = {"reproduced": "held", "within tolerance": "held", EXPLAINED: "explained", DIFFERS: "off"}
     mark = rf"\textcolor{{{colour.get(verdict.verdict, 'unjudged')}}}{{{verdict.verdict}}}"
     shown = (_short(verdict.published), _short(verdict.value), verdict.tolerance)
     cells = [grouped(text) or "--" for text in shown]
-    return rf"{anchor}{verdict.item} & {code(verdict.claim)} & {' & '.join(cells)} & {mark} \\"
+    name = indexed(code(verdict.claim), places.claim(verdict.claim) if places else "")
+    return rf"{anchor}{verdict.item} & {name} & {' & '.join(cells)} & {mark} \\"
 
 
 def _short(text: str) -> str:

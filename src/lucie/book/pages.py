@@ -1,0 +1,294 @@
+"""The pages of the book, from what the tiers hold and the templates in book/."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lucie.book import cells, links
+from lucie.book.contents import Chapter, Contents, TierContents
+from lucie.claims import Claim, Committed, Contradiction, Published
+from lucie.stages import Stages, read_yaml
+from lucie.tolerance import DIFFERS, EXPLAINED, Cell
+from lucie.verdict import Verdict
+from lucie.verify import VERDICTS
+from lucie.why import RawFile, raw_files
+
+SHOWN_CELLS = 500  # of a claim's compared numbers, on its page
+SHOWN_FILES = 12  # raw files of a claim, on its page
+MINUS = "\u2212"
+BIBTEX = """\
+@software{{lucie_number_by_number,
+  title   = {{{title}}},
+  author  = {{{{{author}}}}},
+  version = {{{version}}},
+  license = {{{license}}}
+}}"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a published number is: a record's column, and the raw files behind its rows."""
+
+    label: str
+    record: str
+    column: str
+    where: str
+    files: list[RawFile]
+
+
+@dataclass
+class Pages:
+    """All pages by their path in the book, and the pictures they show."""
+
+    contents: Contents
+    has_pdf: bool
+    media: cells.Media = field(default_factory=cells.Media)
+
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Each page: its path and its HTML."""
+        yield "index.html", self._home("en")
+        yield "accueil.html", self._home("fr")
+        yield "claims.html", self._render("claims.html", "claims.html", "Claims", rows=self._rows, stages=self._titles)
+        for tier in self.contents.tiers:
+            for chapter in tier.chapters.values():
+                yield chapter.page, self._notebook(tier, chapter)
+        names = [verdict.claim for _, verdict in self._rows]
+        for (name, verdict), before, after in zip(self._rows, ["", *names], [*names[1:], ""], strict=False):
+            yield links.claim(verdict.claim), self._claim(self.contents.tier(name), verdict, before, after)
+        yield "discrepancies.html", self._discrepancies()
+        glossary = read_yaml(self.contents.project.root / "book" / "glossary.yaml")
+        yield "glossary.html", self._render("glossary.html", "glossary.html", "Glossary", entries=glossary)
+        yield "about.html", self._about()
+        yield "search.html", self._render("search.html", "search.html", "Search")
+
+    @cached_property
+    def _rows(self) -> list[tuple[str, Verdict]]:
+        return [(tier.name, verdict) for tier, verdict in self.contents.verdicts]
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        return {stage.id: stage.title for stage in Stages.load(self.contents.project).all.values()}
+
+    @cached_property
+    def _words(self) -> dict[str, Any]:
+        words: dict[str, Any] = read_yaml(self.contents.project.root / "book" / "words.yaml")
+        return words
+
+    @cached_property
+    def _templates(self) -> Environment:
+        folder = self.contents.project.root / "book" / "templates"
+        environment = Environment(
+            loader=FileSystemLoader(folder),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {
+            "slug": slug,
+            "grouped": grouped,
+            "deviation": deviation,
+            "inline": lambda text: Markup(cells.inline(text)),
+            "claim_page": links.claim,
+        }
+        environment.globals |= {
+            "tiers": self.contents.tiers,
+            "items": self.contents.items,
+            "verdict_names": VERDICTS,
+            "stage_of": self.contents.stage_of,
+            "claims_on": self.contents.claims_on,
+            "has_pdf": self.has_pdf,
+            "commit": self.contents.project.commit.id[:12],
+        }
+        return environment
+
+    def _render(self, template: str, path: str, title: str, lang: str = "en", **given: Any) -> str:
+        root = "../" * path.count("/")
+        say = self._words[lang]
+        page = self._templates.get_template(template)
+        return page.render(path=path, title=title, lang=lang, root=root, say=say, **given)
+
+    def _home(self, lang: str) -> str:
+        words = self._words[lang]
+        text = words["home_text"]
+        text = {
+            **text,
+            "points": [self._fill(point) for point in text["points"]],
+            "chapters": self._fill(text["chapters"]),
+        }
+        chapters = [self._row_of(stage, lang) for stage in [*self._titles, ""]]
+        return self._render(
+            "home.html", words["home"], text["title"], lang, text=text, chapters=[row for row in chapters if row]
+        )
+
+    def _row_of(self, stage: str, lang: str) -> dict[str, Any] | None:
+        """A notebook on the home page, with the verdicts on all its claims; none where it has neither."""
+        say = self._words[lang]
+        mine = [verdict for _, verdict in self._rows if self.contents.stage_of(verdict) == stage]
+        mine.sort(key=lambda verdict: VERDICTS.index(verdict.verdict))
+        tiers = [tier.chapters[stage] for tier in self.contents.tiers if stage in tier.chapters]
+        if not tiers:
+            return None
+        counts = Counter(verdict.verdict for verdict in mine)
+        counted = ", ".join(f"{counts[name]} {say['verdicts'][name]}" for name in VERDICTS if counts[name])
+        return {
+            "title": say.get("chapters", self._titles)[stage],
+            "page": tiers[0].page,
+            "others": [(chapter.tier, chapter.page) for chapter in tiers[1:]],
+            "summary": tiers[0].opening[lang],
+            "verdicts": [(verdict.claim, verdict.verdict) for verdict in mine],
+            "counted": counted,
+        }
+
+    def _fill(self, text: str) -> str:
+        """Words around numbers, the numbers looked up. An unknown claim or value stops the build."""
+        by_claim = {verdict.claim: verdict for _, verdict in self._rows}
+        values = {name: value["value"] for tier in reversed(self.contents.tiers) for name, value in tier.values.items()}
+        return self._templates.from_string(text).render(
+            cells=lambda claim: sum(by_claim[claim].cells.values()),
+            differing=lambda claim: len(by_claim[claim].differing),
+            value=lambda name: grouped(str(values[name])),
+            claims=len(by_claim),
+            contradictions=sum(1 for verdict in by_claim.values() if verdict.statements),
+        )
+
+    def _notebook(self, tier: TierContents, chapter: Chapter) -> str:
+        blocks = cells.blocks(chapter.cells, self.media, "../../")
+        claims_of: dict[str, list[tuple[str, str]]] = {block.id: [] for block in blocks}
+        for verdict in tier.report.verdicts:
+            stage, _, cell = verdict.cell.partition("#")
+            if stage == chapter.stage.id and cell in claims_of:
+                claims_of[cell].append((verdict.claim, verdict.verdict))
+        values_of: dict[str, dict[str, Any]] = {block.id: {} for block in blocks}
+        for name, value in tier.values.items():
+            if value["stage"] == chapter.stage.id:
+                values_of[value["cell"]][name] = value
+        others = [
+            (other.name, other.chapters[chapter.stage.id].page)
+            for other in self.contents.tiers
+            if other is not tier and chapter.stage.id in other.chapters
+        ]
+        return self._render(
+            "notebook.html",
+            chapter.page,
+            chapter.stage.title,
+            chapter=chapter,
+            opening=chapter.opening,
+            blocks=blocks,
+            claims_of=claims_of,
+            values_of=values_of,
+            others=others,
+            behind=tier.report.behind.get(chapter.stage.id, []),
+        )
+
+    def _claim(self, tier: TierContents, found: Verdict, before: str, after: str) -> str:
+        claim = self.contents.claims[found.claim]
+        stage = self.contents.stage_of(found)
+        chapter = tier.chapters.get(found.stage)
+        cell = found.cell.partition("#")[2]
+        compared = self.compared(tier, found)
+        ours = getattr(claim, "ours", None)
+        made = chapter.made if chapter else None
+        return self._render(
+            "claim.html",
+            links.claim(found.claim),
+            found.claim,
+            found=found,
+            tier=tier,
+            stage=stage,
+            chapter=chapter,
+            chapter_title=self._titles.get(stage, "All claims"),
+            committed=isinstance(claim, Committed),
+            cells=compared[:SHOWN_CELLS],
+            left_out=len(compared[SHOWN_CELLS:]),
+            sources=self._sources(found.claim),
+            shown_files=SHOWN_FILES,
+            ours=ours.name if ours else "",
+            cell=cell,
+            cell_code=Markup(cells.code(chapter.cell(cell))) if chapter and cell else "",
+            parameters={**made.ingredients.parameters, **made.ingredients.repeats} if made else {},
+            environment={"cpu": "", **made.environment} if made else {},
+            made_from=_made_from(chapter) if chapter else {},
+            before=before,
+            after=after,
+        )
+
+    def compared(self, tier: TierContents, found: Verdict) -> list[Cell]:
+        """Every number that a claim compares; none where it compares only one."""
+        claim = self.contents.claims[found.claim]
+        if isinstance(claim, Claim) and claim.published.key:
+            return tier.judge.cells(claim)
+        return [Cell(**cell) for cell in found.differing] if isinstance(claim, Contradiction | Committed) else []
+
+    def _sources(self, name: str) -> list[Source]:
+        claim = self.contents.claims[name]
+        if isinstance(claim, Claim):
+            return [self._source("", claim.published)]
+        if isinstance(claim, Contradiction):
+            return [self._source(statement.label, statement) for statement in claim.statements]
+        return [self._source("", about) for about in getattr(claim, "about", [])]
+
+    def _source(self, label: str, published: Published) -> Source:
+        where = ", ".join(f"{name} = {_listed(wanted)}" for name, wanted in published.where.items())
+        files = raw_files(self.contents.project, published.record, published.where)
+        return Source(label, published.record, published.column, where, files)
+
+    def _discrepancies(self) -> str:
+        rows = [verdict for _, verdict in self._rows if verdict.verdict in (DIFFERS, EXPLAINED)]
+        stages = {self.contents.stage_of(verdict) for verdict in rows}
+        groups = {
+            self._titles.get(stage, "Other"): [row for row in rows if self.contents.stage_of(row) == stage]
+            for stage in [*self._titles, ""]
+            if stage in stages
+        }
+        return self._render("discrepancies.html", "discrepancies.html", "Discrepancies", groups=groups, total=len(rows))
+
+    def _about(self) -> str:
+        citation = read_yaml(self.contents.project.root / "CITATION.cff")
+        bibtex = BIBTEX.format(author=citation["authors"][0]["name"], **_only(citation, "title", "version", "license"))
+        chapters = [chapter for tier in self.contents.tiers for chapter in tier.chapters.values()]
+        return self._render(
+            "about.html", "about.html", "Cite and rerun", citation=citation, bibtex=bibtex, chapters=chapters
+        )
+
+
+def _made_from(chapter: Chapter) -> dict[str, Mapping[str, str]]:
+    return {
+        "inputs": chapter.made.ingredients.inputs,
+        "modules of code": {**chapter.made.ingredients.notebook, **chapter.made.ingredients.code},
+        "packages": chapter.made.environment["packages"],
+    }
+
+
+def _listed(wanted: object) -> str:
+    return ", ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+
+
+def _only(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: given[name] for name in names}
+
+
+def slug(text: str) -> str:
+    """A name for classes and anchors: "differs, explained" is differs-explained."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def grouped(text: str) -> str:
+    """A number with narrow spaces between thousands, where it is a whole one of five digits or more."""
+    sign, digits = (MINUS, text[1:]) if text.startswith("-") else ("", text)
+    if not (digits.isdigit() and len(digits) > 4):
+        return sign + digits if digits.replace(".", "").isdigit() else text
+    return sign + f"{int(digits):,}".replace(",", "\u202f")
+
+
+def deviation(number: float | None) -> str:
+    """A difference, to three digits; nothing for words."""
+    return "" if number is None else "0" if number == 0 else f"{number:.3g}".replace("-", MINUS)
