@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from lucie.errors import Exit, LucieError, UsageError
+from lucie.hpc import verbs
 from lucie.project import Project
 
 
@@ -30,6 +31,7 @@ corpus = typer.Typer(no_args_is_help=True, help="Documents: counted, filtered, d
 app.add_typer(records, name="records")
 app.add_typer(corpus, name="corpus")
 app.add_typer(fetch, name="fetch")
+verbs.register(app)
 
 INTERRUPTED = 130  # as shells say of Ctrl-C
 
@@ -142,31 +144,6 @@ def publish(
         raise UsageError(f"results/{tier} was left as it is. To replace it: lucie publish --tier {tier} --yes")
     publish_tier(project, tier)
     out.print(f"results/{tier} is published. Commit it with git.")
-
-
-@app.command()
-def submit(
-    stage: Annotated[str, typer.Argument(help="a stage of config/stages.yaml")],
-    tier: TierOption = "full",
-    site: Annotated[str, typer.Option("--site", help="a site of config/sites/")] = "jean-zay",
-    gpu: Annotated[str, typer.Option("--gpu", help="which GPUs of the site")] = "h100",
-    gpus: Annotated[list[int], typer.Option("--gpus", help="how many; once or more")] = [16, 64, 512],  # noqa: B006
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what it would need")] = False,
-) -> None:
-    """Run a stage on a cluster. So far only the plan of the full pretraining is made: --dry-run."""
-    from lucie.hpc.sites import Site
-    from lucie.scaling.plan import make_plan
-    from lucie.scaling.show import show_plan
-    from lucie.stages import Stages
-    from lucie.training.recipe import Recipe
-
-    project = Project.find()
-    plans = "lucie submit pretraining --tier full --site jean-zay --dry-run"
-    if (Stages.load(project).get(stage).id, tier) != ("pretraining", "full"):
-        raise UsageError(f"Stage '{stage}' in tier '{tier}' has no plan for a cluster. One has: {plans}")
-    if not dry_run:
-        raise UsageError(f"Stages cannot be submitted to a cluster yet; only their plan can be seen: {plans}")
-    show_plan(make_plan(project, Recipe.load(project, tier), Site.load(project, site), gpu, gpus))
 
 
 @app.command()
