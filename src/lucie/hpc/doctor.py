@@ -1,6 +1,6 @@
 """Whether a site is ready: a line a check, ok, warn or fail, with what to do.
 
-    for check in checks(project, Site.load(project, "jean-zay"), "h100", charged="abc"):
+    for check in checks(project, site, "h100", recipe, folder, tokens, charged="abc", qos=""):
         print(check.state, check.name, check.says)
 
 Whom Slurm charges, its partitions, nodes and limits are asked of Slurm itself and held against the site's file. What
@@ -9,27 +9,32 @@ cannot be asked here (no such command) is a warning that says so.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lucie.errors import UsageError
-from lucie.hpc.chain import Chain
+from lucie.hpc import provisions
+from lucie.hpc.chain import Chain, legs
+from lucie.hpc.checks import Check
 from lucie.hpc.scheduler import Scheduler, UnavailableError
 from lucie.hpc.sites import Jobs, Site
+from lucie.project import Project
+from lucie.training.recipe import Recipe
 
-State = Literal["ok", "warn", "fail"]
 
-
-@dataclass(frozen=True)
-class Check:
-    """What was looked at, and what came of it."""
-
-    name: str
-    state: State
-    says: str
+def checks(
+    project: Project, site: Site, kind: str, recipe: Recipe, folder: Path, tokens: Path, charged: str, qos: str
+) -> Iterator[Check]:
+    """All of them, for a training of this recipe in that folder."""
+    jobs, scheduler = site.job(kind), Scheduler()
+    nodes = max(leg.nodes for leg in legs(recipe, jobs.processes))
+    hours = jobs.qos[qos].hours if qos in jobs.qos else jobs.hours
+    yield from job_checks(site, kind, charged, qos, 60 * hours, nodes, scheduler)
+    yield from provisions.storage_checks(site, recipe, folder)
+    yield from provisions.image_checks(project, site)
+    if site.gpus:
+        yield provisions.gpu_check()
+    yield from provisions.data_checks(project, recipe, tokens)
 
 
 def refuse(site: Site, kind: str, chain: Chain, charged: str, qos: str, scheduler: Scheduler) -> None:
@@ -106,15 +111,3 @@ def _account(site: Site, jobs: Jobs, charged: str, qos: str, minutes: int, sched
         yield Check("QoS", "fail", f"'{qos}' takes jobs of {longest} minutes, and {minutes} were asked for: --minutes.")
     else:
         yield Check("QoS", "ok", qos)
-
-
-def storage_warning(site: Site, folder: Path) -> str:
-    """Why a folder is a bad place for what shall stay; empty where it is not."""
-    for storage in site.storage.values():
-        root = os.environ.get(storage.variable)
-        if storage.purged_after_days and root and folder.resolve().is_relative_to(Path(root).resolve()):
-            return (
-                f"{folder} lies in ${storage.variable}: what is not read for {storage.purged_after_days} days is "
-                "removed there. Copy checkpoints that shall stay elsewhere."
-            )
-    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from lucie.hpc.doctor import Check
+from lucie.hpc.checks import Check
 from lucie.hpc.status import Row
 from lucie.terminal import line, out
 

@@ -1,4 +1,4 @@
-"""The verbs of the cluster: submit, job, status, logs, cancel. `lucie.cli` registers them."""
+"""The verbs of the cluster: submit, job, status, logs, cancel, doctor. `lucie.cli` registers them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from lucie.errors import UsageError
+from lucie.errors import Exit, UsageError
 from lucie.project import Project
 
 PLANNED = [16, 64, 512]  # GPUs
 
 SiteOption = Annotated[str, typer.Option("--site", help="a site of config/sites/")]
+KindOption = Annotated[str, typer.Option("--gpu", help="which GPUs of the site, or `cpu`; without it, the site's")]
+ProjectOption = Annotated[str, typer.Option("--project", help="the project that the site charges")]
+QosOption = Annotated[str, typer.Option("--qos", help="one of the site's; without it, its default")]
 FoldersArgument = Annotated[
     list[Path] | None, typer.Argument(help="folders of trainings; without them, all that were submitted from here")
 ]
@@ -26,9 +29,9 @@ def submit(
     seed: Annotated[int, typer.Option("--seed", help="of the first weights; without it, the recipe's first")] = -1,
     folder: Annotated[Path | None, typer.Option("--folder", help="of the run; without it, one under build/")] = None,
     tokens: Annotated[Path | None, typer.Option("--tokens", help="token files; without it, the tier's")] = None,
-    kind: Annotated[str, typer.Option("--gpu", help="which GPUs of the site, or `cpu`")] = "",
-    charged: Annotated[str, typer.Option("--project", help="the project that the site charges")] = "",
-    qos: Annotated[str, typer.Option("--qos", help="one of the site's; without it, its default")] = "",
+    kind: KindOption = "",
+    charged: ProjectOption = "",
+    qos: QosOption = "",
     minutes: Annotated[int, typer.Option("--minutes", help="of a job; 0: as many as the site allows")] = 0,
     image: Annotated[str, typer.Option("--image", help="of containers/lock.yaml, or `none`")] = "lucie-train",
     gpus: Annotated[list[int], typer.Option("--gpus", help="with --dry-run, to plan for; once or more")] = PLANNED,
@@ -37,7 +40,8 @@ def submit(
     """Train on a cluster: a chain of batch jobs, each going on where the one before stopped. Again: what is left."""
     from lucie.hpc import container
     from lucie.hpc.chain import Chain, submit_chain
-    from lucie.hpc.doctor import refuse, storage_warning
+    from lucie.hpc.doctor import refuse
+    from lucie.hpc.provisions import purged
     from lucie.hpc.scheduler import Scheduler
     from lucie.hpc.sites import Site
     from lucie.stages import Stages
@@ -64,7 +68,7 @@ def submit(
     if dry_run and not charged:
         charged = "PROJECT"
     chain = Chain.plan(chosen, seed, tokens, folder, where, kind, charged, qos, minutes, found)
-    if warning := storage_warning(where, chain.folder):
+    if warning := purged(where, chain.folder):
         line("folder", warning, "yellow")
     if dry_run:
         for leg in chain.open():
@@ -142,9 +146,34 @@ def cancel(folders: FoldersArgument = None) -> None:
         line(chain.name, f"cancelled: {', '.join(queued)}" if queued else "no job was queued")
 
 
+def doctor(
+    site: SiteOption = "jean-zay",
+    tier: Annotated[str, typer.Option("--tier", help="what is to be trained: mini, sample or full")] = "full",
+    recipe: Annotated[str, typer.Option("--recipe", help="of config/recipes/; without it, the tier's")] = "",
+    folder: Annotated[Path | None, typer.Option("--folder", help="of the run; without it, one under build/")] = None,
+    tokens: Annotated[Path | None, typer.Option("--tokens", help="token files; without it, the tier's")] = None,
+    kind: KindOption = "",
+    charged: ProjectOption = "",
+    qos: QosOption = "",
+) -> None:
+    """Whether a site is ready for a training: a line a check, ok, warn or fail, with what to do."""
+    from lucie.hpc.doctor import checks
+    from lucie.hpc.show import show_checks
+    from lucie.hpc.sites import Site
+    from lucie.training.recipe import Recipe
+
+    project = Project.find()
+    chosen, where = Recipe.load(project, recipe or tier), Site.load(project, site)
+    folder = folder or chosen.folder(project, chosen.seeds[0])
+    tokens = tokens or project.build / chosen.tier / "work" / "tokens"
+    found = list(checks(project, where, kind or where.trains, chosen, folder, tokens, charged, qos))
+    show_checks(found)
+    raise typer.Exit(Exit.USAGE if any(check.state == "fail" for check in found) else Exit.HELD)
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(submit)
     app.command(hidden=True)(job)
-    for verb in (status, logs, cancel):
+    for verb in (status, logs, cancel, doctor):
         app.command()(verb)
