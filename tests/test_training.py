@@ -21,7 +21,7 @@ import pytest
 import yaml
 from conftest import ROOT, Lucie
 from filelock import FileLock, Timeout
-from toy_training import make_tokens, same_weights
+from toy_training import make_tokens, same_weights, weights
 
 from lucie.errors import MismatchError, StageError, UsageError
 from lucie.files import write_json

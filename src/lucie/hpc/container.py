@@ -1,7 +1,7 @@
 """Container images at run time: which one is meant, whether it is that one, and the command that runs in it.
 
     image = find(project, site, "lucie-train")          # None where the lock lists none
-    command(image, [tokens, run], {"OMP_NUM_THREADS": "1"}, ["python", "-V"])
+    command(image, [f"{tokens}:{tokens}:ro"], {"OMP_NUM_THREADS": "1"}, ["python", "-V"], ["--nv"])
 
 containers/lock.yaml lists each image's sha256. What runs inside learns it as $LUCIE_CONTAINER_DIGEST, which every
 manifest and stamp shows.
@@ -96,16 +96,11 @@ def check(image: Image) -> None:
 
 
 def command(
-    image: Image, binds: Sequence[Path], variables: Mapping[str, str], inside: Sequence[str], gpu: bool = True
+    image: Image, binds: Sequence[str], variables: Mapping[str, str], inside: Sequence[str], options: Sequence[str] = ()
 ) -> list[str]:
-    """A command inside the image, with nothing of the outside but these folders and variables.
-
-    The first folder is read only. Where there is no GPU, --nv does no harm: it warns.
-    """
-    given = {**variables, CONTAINER_VARIABLE: image.sha256}
-    words = [image.program, "exec", "--cleanenv", "--no-home", *(["--nv"] if gpu else [])]
-    for number, bind in enumerate(binds):
-        words += ["--bind", f"{bind}:{bind}{':ro' if number == 0 else ''}"]
-    for name, value in given.items():
+    """A command inside the image, which sees these folders (SOURCE:TARGET) and variables, and no others of ours."""
+    words = [image.program, "exec", "--cleanenv", "--no-home", *options]
+    words += [word for bind in binds for word in ("--bind", bind)]
+    for name, value in {**variables, CONTAINER_VARIABLE: image.sha256}.items():
         words += ["--env", f"{name}={value}"]
     return [*words, str(image.path), *inside]

@@ -99,7 +99,8 @@ def launcher(chain: Chain, leg: Leg, seconds: float) -> Launch:
         torchrun += [f"--master-port={port}", f"--nproc-per-node={processes // leg.nodes}", "--max-restarts=0"]
         python = [sys.executable]
         if chain.image:
-            python = container.command(chain.image, [chain.tokens, chain.folder], chain.environment, ["python"])
+            binds = [f"{chain.tokens}:{chain.tokens}:ro", f"{chain.folder}:{chain.folder}"]
+            python = container.command(chain.image, binds, chain.environment, ["python"], ["--nv"])
         stop = ["timeout", f"--kill-after={KILL}", str(int(seconds))]
         return [*stop, *srun, "sh", "-c", ON_A_NODE, "sh", *python, *torchrun, *worker]
 

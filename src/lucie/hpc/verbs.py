@@ -1,4 +1,4 @@
-"""The verbs of the cluster: submit, job, status, logs, cancel, doctor. `lucie.cli` registers them."""
+"""The verbs of the cluster: submit, job, status, logs, cancel, doctor, image. `lucie.cli` registers them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lucie.errors import Exit, UsageError
+from lucie.hpc import image_verbs
 from lucie.project import Project
 
 PLANNED = [16, 64, 512]  # GPUs
@@ -177,3 +178,4 @@ def register(app: typer.Typer) -> None:
     app.command(hidden=True)(job)
     for verb in (status, logs, cancel, doctor):
         app.command()(verb)
+    app.add_typer(image_verbs.app, name="image")
