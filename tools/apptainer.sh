@@ -61,6 +61,7 @@ make_base() {
     [ -e "$2/opt" ] && return
     require
     mmdebstrap --quiet --variant=minbase --mode=root --aptopt='APT::Install-Recommends "false"' \
+        --customize-hook='rm -rf "$1"/dev/*' \
         --include=ca-certificates,git,python3.11,python3.11-venv bookworm "$2" "deb $(mirror) bookworm main" \
         < /dev/null >&2 || { rm -rf "$2"; cannot "Debian's mirror gives no Debian 12 (mmdebstrap's words are above)"; }
 }
