@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 
 class Slurm:
-    """One cluster. It keeps no accounts, so ``sacct`` fails; a job that ended can be seen for an hour nevertheless."""
+    """One cluster. Without accounts ``sacct`` fails; a job that ended can be seen for an hour nevertheless."""
 
     nodes = ("n1", "n2")
 
@@ -122,13 +122,16 @@ class Slurm:
 
 
 @contextmanager
-def borrowed() -> Iterator[Slurm]:
-    """A cluster for as long as this process lives, and not longer even if it is killed: then a pipe of ours ends."""
+def borrowed(accounting: bool = False) -> Iterator[Slurm]:
+    """A cluster for as long as this process lives, and not longer even if it is killed: then a pipe of ours ends.
+
+    With accounting it enforces accounts and QoS, and none exists but what sacctmgr is told.
+    """
     # Not pytest's own folder, which no other user may enter: munge is one. And sockets need a short path.
     folder = Path(tempfile.mkdtemp(prefix="lucie-slurm-", dir="/tmp"))
     folder.chmod(0o755)
     holder = subprocess.Popen(
-        [SCRIPT, "hold", folder],
+        [SCRIPT, "hold", folder, *(["accounting"] if accounting else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -21,6 +21,7 @@ import pytest
 import yaml
 from conftest import ROOT, Lucie
 from filelock import FileLock, Timeout
+from toy_training import make_tokens, same_weights, weights
 
 from lucie.errors import MismatchError, StageError, UsageError
 from lucie.files import write_json
@@ -28,7 +29,6 @@ from lucie.mixture.plan import PHASES, Mix
 from lucie.mixture.plan import Phase as MixPhase
 from lucie.project import Project
 from lucie.records import load_record
-from lucie.tokens.files import write_tokens
 from lucie.tokens.order import OrderedTokens
 from lucie.training import checkpoints, schedule
 from lucie.training import run as training
@@ -71,19 +71,7 @@ def in_all_phases(**changes: Any) -> Recipe:
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Token files of the books in data/mini, with a small tokenizer; tests only look at them."""
-    from lucie.tokenizer import bpe
-
-    folder = tmp_path_factory.mktemp("tokens")
-    rows = [
-        {"source": "books", "language": language, "category": "book", **json.loads(line)}
-        for language in ("de", "en", "fr")
-        for line in (ROOT / f"data/mini/documents/book.{language}.jsonl").read_text("utf-8").splitlines()
-    ]
-    columns = ("source", "id", "language", "category", "text")
-    frame = pl.DataFrame([{name: row[name] for name in columns} for row in rows])
-    frame.write_parquet(folder / "books.parquet")
-    bpe.save(bpe.train(frame["text"].to_list(), bpe.Options(vocabulary=1000)), folder / "tokenizer")
-    return write_tokens([folder / "books.parquet"], folder / "tokenizer", folder / "tokens").path
+    return make_tokens(tmp_path_factory.mktemp("tokens"))
 
 
 @dataclass
@@ -143,18 +131,6 @@ def until(whole: Path, folder: Path, step: int) -> Path:
         if later > step:
             shutil.rmtree(folder / "checkpoints" / str(later))
     return folder
-
-
-def weights(checkpoint: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    root = checkpoint / "model" / "model"
-    return {path.parent.relative_to(root).as_posix(): load_file(path)["data"] for path in root.rglob("*.safetensors")}
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    left, right = weights(one), weights(other)
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def numbers(folder: Path) -> pl.DataFrame:

@@ -3,16 +3,19 @@
 #   tools/slurm.sh up FOLDER      starts it, all its files in FOLDER, and prints `export SLURM_CONF=...`
 #   tools/slurm.sh down FOLDER    kills all that runs in it, jobs included, and removes what it had put in FOLDER
 #   tools/slurm.sh hold FOLDER    up, then down as soon as standard input ends: nothing outlives who asked for it
-# Needs root; what is missing of Slurm and munge is installed where there is apt-get. Clusters in two folders live side
+# With `accounting` as a third word, `up` and `hold` start slurmdbd and a MariaDB of its own too: accounts, QoS and their
+# limits are then enforced, and none exists but what sacctmgr is told. Without it any account and QoS is accepted.
+# Needs root; what is missing of Slurm, munge and MariaDB is installed where there is apt-get. Clusters in two folders live side
 # by side. Exit codes: 1 Slurm is here but does not come up or end, 2 wrong use, 3 it cannot be had (and it says why).
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 export PATH
 unset SLURM_CONF # of another cluster
 packages="slurm-wlm munge"
+programs="slurmctld slurmd sbatch munged mungekey"
 nodes="n1 n2"
 unshare="unshare --mount --uts --pid --fork --kill-child --mount-proc"
-made="etc gpu log munge spool state"
+made="db etc gpu log munge spool state"
 
 say() {
     echo "slurm: $*" >&2
@@ -31,7 +34,7 @@ cannot() {
 # ---- what it needs
 
 complete() {
-    for program in slurmctld slurmd sbatch munged mungekey; do
+    for program in $programs; do
         command -v "$program" > /dev/null || return 1
     done
     id munge > /dev/null 2>&1
@@ -111,12 +114,12 @@ taken() {
         | grep -qxF "$wanted"
 }
 
-# Three free ports in a row. Where the search begins depends on the folder, so that a cluster mostly keeps its ports; it
+# Four free ports in a row. Where the search begins depends on the folder, so that a cluster mostly keeps its ports; it
 # stays below those that the kernel gives away by itself.
 find_ports() {
-    port=$((20000 + 3 * (number % 3000)))
-    while taken $port $((port + 1)) $((port + 2)); do
-        port=$((port + 3))
+    port=$((20000 + 4 * (number % 2500)))
+    while taken $port $((port + 1)) $((port + 2)) $((port + 3)); do
+        port=$((port + 4))
     done
 }
 
@@ -182,11 +185,38 @@ node_settings() {
     done
 }
 
-# None yet: sacct fails, and any account or QoS is accepted. With slurmdbd, this names it, `start` starts it before
-# slurmctld, and `made` gets its files.
+# Without accounting sacct fails.
 accounting_settings() {
-    echo "AccountingStorageType=accounting_storage/none"
     echo "JobAcctGatherType=jobacct_gather/none"
+    if [ -z "$accounting" ]; then
+        echo "AccountingStorageType=accounting_storage/none"
+        return
+    fi
+    echo "AccountingStorageType=accounting_storage/slurmdbd"
+    echo "AccountingStorageHost=127.0.0.1"
+    echo "AccountingStoragePort=$((port + 3))"
+    echo "AccountingStoragePass=$folder/munge/socket" # not AuthInfo's
+    echo "AccountingStorageEnforce=associations,limits,qos"
+    echo "AccountingStorageTRES=gres/gpu"
+}
+
+# It creates its tables itself. Only its owner may read the file, or it refuses.
+write_accounting() {
+    install -m 600 /dev/null "$folder/etc/slurmdbd.conf"
+    cat > "$folder/etc/slurmdbd.conf" << END
+AuthType=auth/munge
+AuthInfo=socket=$folder/munge/socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort=$((port + 3))
+SlurmUser=root
+LogFile=$folder/log/slurmdbd.log
+PidFile=$folder/db/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=accounting
+END
 }
 
 # ---- processes
@@ -219,8 +249,31 @@ start_munge() {
         --seed-file="$folder/munge/seed")
 }
 
+# Nothing here survives the cluster, so nothing waits for the disk.
+start_accounting() {
+    install -d -o mysql "$folder/db"
+    mariadb-install-db --no-defaults --user=mysql --datadir="$folder/db/data" --skip-test-db \
+        --auth-root-authentication-method=normal >> "$folder/log/start.log" 2>&1 || return 1
+    (daemon setpriv --reuid mysql --regid mysql --clear-groups mariadbd --no-defaults --datadir="$folder/db/data" \
+        --socket="$folder/db/socket" --pid-file="$folder/db/pid" --log-error="$folder/db/log" --skip-networking \
+        --innodb-flush-log-at-trx-commit=0 --innodb-lock-wait-timeout=900 --innodb-buffer-pool-size=128M) &
+    wait_until database_answers || return 1
+    (daemon env SLURM_CONF="$conf" MYSQL_UNIX_PORT="$folder/db/socket" slurmdbd -D) &
+    wait_until accounting_answers || return 1
+    ask sacctmgr --immediate add cluster "$cluster" > /dev/null
+}
+
+database_answers() {
+    timeout 3 mariadb-admin --no-defaults --socket="$folder/db/socket" ping > /dev/null 2>&1
+}
+
+accounting_answers() {
+    ask sacctmgr --noheader show cluster > /dev/null
+}
+
 start() {
     start_munge || return 1
+    [ -z "$accounting" ] || start_accounting || return 1
     on_host controller slurmctld -D -c -f "$conf"
     wait_until answers || return 1
     for node in $nodes; do
@@ -286,6 +339,7 @@ up() {
     lay_out
     find_ports
     write_settings
+    [ -z "$accounting" ] || write_accounting
     if ! { start && wait_until idle; }; then
         say "it does not come up; the ends of its logs:"
         tail -n 15 "$folder"/log/* "$folder/munge/log" >&2 || true
@@ -314,13 +368,22 @@ locked() {
 
 hold() {
     code=0
-    "$0" up "$folder" || code=$?
+    "$0" up "$folder" $accounting || code=$?
     [ $code != 0 ] || cat > /dev/null
     "$0" down "$folder"
     exit $code
 }
 
-[ $# = 2 ] || wrong_use "tools/slurm.sh up|down|hold FOLDER"
+usage="tools/slurm.sh up|down|hold FOLDER [accounting]"
+accounting=${3:-}
+case "$#$accounting" in
+    2) ;;
+    3accounting)
+        packages="$packages slurmdbd mariadb-server"
+        programs="$programs slurmdbd mariadbd mariadb-install-db"
+        ;;
+    *) wrong_use "$usage" ;;
+esac
 folder=$2
 check_folder
 conf=$folder/etc/slurm.conf
@@ -332,5 +395,5 @@ lock=/run/lucie-slurm.lock
 case "$1" in
     up | down) locked "$1" ;;
     hold) hold ;;
-    *) wrong_use "tools/slurm.sh up|down|hold FOLDER" ;;
+    *) wrong_use "$usage" ;;
 esac

@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from lucie import reading
 from lucie.errors import Exit, LucieError, UsageError
-from lucie.evaluation import verbs
+from lucie.evaluation import verbs as evaluation
+from lucie.hpc import verbs as cluster
 from lucie.project import Project
 
 
@@ -33,6 +34,7 @@ app.add_typer(records, name="records")
 app.add_typer(corpus, name="corpus")
 app.add_typer(fetch, name="fetch")
 reading.register(app)
+cluster.register(app)
 
 INTERRUPTED = 130  # as shells say of Ctrl-C
 
@@ -58,7 +60,7 @@ def run(
     if model:
         if stage != "evaluation":
             raise UsageError(f"--model is for stage 'evaluation', not '{stage}'.")
-        raise typer.Exit(verbs.run_model(model, suite, limit))
+        raise typer.Exit(evaluation.run_model(model, suite, limit))
     from lucie.run import run_stage
     from lucie.stages import Stages
     from lucie.terminal import line
@@ -156,31 +158,6 @@ def publish(
         raise UsageError(f"results/{tier} was left as it is. To replace it: lucie publish --tier {tier} --yes")
     publish_tier(project, tier)
     out.print(f"results/{tier} is published. Commit it with git.")
-
-
-@app.command()
-def submit(
-    stage: Annotated[str, typer.Argument(help="a stage of config/stages.yaml")],
-    tier: TierOption = "full",
-    site: Annotated[str, typer.Option("--site", help="a site of config/sites/")] = "jean-zay",
-    gpu: Annotated[str, typer.Option("--gpu", help="which GPUs of the site")] = "h100",
-    gpus: Annotated[list[int], typer.Option("--gpus", help="how many; once or more")] = [16, 64, 512],  # noqa: B006
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what it would need")] = False,
-) -> None:
-    """Run a stage on a cluster. So far only the plan of the full pretraining is made: --dry-run."""
-    from lucie.hpc.sites import Site
-    from lucie.scaling.plan import make_plan
-    from lucie.scaling.show import show_plan
-    from lucie.stages import Stages
-    from lucie.training.recipe import Recipe
-
-    project = Project.find()
-    plans = "lucie submit pretraining --tier full --site jean-zay --dry-run"
-    if (Stages.load(project).get(stage).id, tier) != ("pretraining", "full"):
-        raise UsageError(f"Stage '{stage}' in tier '{tier}' has no plan for a cluster. One has: {plans}")
-    if not dry_run:
-        raise UsageError(f"Stages cannot be submitted to a cluster yet; only their plan can be seen: {plans}")
-    show_plan(make_plan(project, Recipe.load(project, tier), Site.load(project, site), gpu, gpus))
 
 
 @app.command()
@@ -457,8 +434,8 @@ def fetch_tokenizers(
         line(lacking.name, f"missing: {lacking.repository}: {lacking.reason}", "yellow")
 
 
-fetch.command("model")(verbs.fetch_model)
-fetch.command("bench")(verbs.fetch_bench)
+fetch.command("model")(evaluation.fetch_model)
+fetch.command("bench")(evaluation.fetch_bench)
 
 
 @fetch.command("full")

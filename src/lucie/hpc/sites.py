@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lucie.errors import UsageError, unknown
@@ -13,6 +15,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Qos(Strict):
+    """A quality of service, by what it allows one job."""
+
+    hours: int
+    gpus: int
+    source: str
+
+
 class Jobs(Strict):
     """How one kind of job is asked for."""
 
@@ -21,19 +31,37 @@ class Jobs(Strict):
     cores: int
     hours: int
     array: int
+    nodes: int = 1  # of one job, at most
+    processes: int = 1  # of a training on one node: one a GPU
+    ending_minutes: float = 5.0  # kept of a job's time for its last checkpoint and its end
+    partition: str = ""  # where such jobs run, even if no option names it
+    qos: dict[str, Qos] = {}
+    setup: list[str] = []  # shell commands before anything else
+    environment: dict[str, str] = {}
 
-    def sbatch(self, project: str) -> list[str]:
-        """The options for sbatch. Raises UsageError where the site wants a project and none was named."""
+    def charged(self, project: str) -> str:
+        """The account; empty where the site has none. Raises UsageError where it wants a project and none was named."""
         if "{project}" in self.account and not project:
             raise UsageError("This site charges a project. Name yours with: --project NAME")
-        account = [f"--account={self.account.format(project=project)}"] if self.account else []
-        return [*self.options, *account, f"--cpus-per-task={self.cores}", f"--time={self.hours}:00:00"]
+        return self.account.format(project=project)
+
+    def sbatch(self, project: str, minutes: int = 0) -> list[str]:
+        """The options for sbatch, for so many minutes or as long as such a job may take."""
+        minutes = minutes or 60 * self.hours
+        account = [f"--account={charged}"] if (charged := self.charged(project)) else []
+        time = f"--time={minutes // 60}:{minutes % 60:02}:00"
+        return [*self.options, *account, f"--cpus-per-task={self.cores}", time]
+
+    def option(self, name: str) -> str:
+        """What an option says, empty where it is not given: ``option("constraint")``."""
+        values = [value for key, _, value in (text.partition("=") for text in self.options) if key == f"--{name}"]
+        return values[-1] if values else ""
 
 
 class Storage(Strict):
     """A file system's limits; 0 where none is known."""
 
-    variable: str
+    variable: str  # of the environment, that names the folder
     bytes: int
     inodes: int
     purged_after_days: int
@@ -59,15 +87,32 @@ class Gpus(Strict):
     link: Constant  # bytes/s of one network link; a ring of GPUs uses one
 
 
+class Images(Strict):
+    """How the site runs container images."""
+
+    program: Literal["apptainer", "singularity"] = "apptainer"
+    variable: str = ""  # of the environment, that names the only folder images may run from; empty: any folder
+    registering: str = ""  # the command that puts an image there; {image} stands for the file
+    most: int = 0  # images; 0: no limit known
+
+
 class Site(Strict):
     """A cluster."""
 
     name: str
     says: str
     jobs: dict[str, Jobs]
+    trains: str = "cpu"  # the kind of jobs that trainings are made in
+    images: Images = Images()
     storage: dict[str, Storage]
     checkpoint_speed: Constant | None = None  # bytes/s that a checkpoint is written or read with
     gpus: dict[str, Gpus] = {}
+
+    def job(self, name: str) -> Jobs:
+        """The jobs of that kind. Raises UsageError where the site's file lists none."""
+        if name not in self.jobs:
+            raise unknown(f"kind of job at site '{self.name}'", name, self.jobs)
+        return self.jobs[name]
 
     def gpu(self, name: str) -> Gpus:
         """The GPUs of that name. Raises UsageError where the site's file lists none."""

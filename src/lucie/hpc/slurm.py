@@ -1,4 +1,4 @@
-"""Job arrays on Slurm: scripts that are written, shown or submitted."""
+"""Jobs on Slurm: batch scripts that are written, shown or submitted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lucie.errors import StageError, UsageError
 from lucie.files import write_atomic
@@ -42,8 +43,17 @@ def _quoted(word: str) -> str:
     return f'"{word}"' if word.startswith("$") else shlex.quote(word)
 
 
-def submit(job: ArrayJob, logs: Path, after: str | None) -> str:
-    """Submit an array that waits until job ``after`` has ended well; returns its id.
+class Job(Protocol):
+    """Anything that has a batch script."""
+
+    @property
+    def name(self) -> str: ...
+
+    def script(self, logs: Path) -> str: ...
+
+
+def submit(job: Job, logs: Path, after: str | None) -> str:
+    """Submit a job that waits until job ``after`` has ended well; returns its id.
 
     Raises UsageError where there is no Slurm, StageError with Slurm's own words when it refuses.
     """

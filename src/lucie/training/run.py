@@ -61,6 +61,7 @@ ASKED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 ERRORS = {kind.code: kind for kind in (UsageError, MismatchError, StageError)}
 
 Watch = Callable[[Metrics], None]
+Launch = Callable[[int, list[str]], list[str]]  # so many processes of a worker: the command that starts them
 
 
 class RunFile(BaseModel):
@@ -101,6 +102,12 @@ class Outcome:
     reason: str = ""  # why it stopped before its end
 
 
+def on_this_machine(processes: int, worker: list[str]) -> list[str]:
+    """torchrun; the processes stop with the one that asks for them."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [*torchrun, *worker, "--runner", str(os.getpid())]
+
+
 def run(
     recipe: Recipe,
     seed: int,
@@ -108,12 +115,15 @@ def run(
     folder: Path,
     until: float | None = None,
     watch: Watch = lambda _: None,
+    launch: Launch = on_this_machine,
+    last: int | None = None,
 ) -> Outcome:
     """Train a recipe from a seed on the token files of a folder, or go on with it, or find that it is done.
 
     ``until`` is when to write a checkpoint and stop, in seconds since 1970; SIGTERM, SIGUSR1 and Ctrl-C do the same.
-    ``watch`` is told the metrics of every step. Raises UsageError or MismatchError, before anything is started, for
-    token files that cannot serve, a folder of another training and a damaged checkpoint; StageError where it fails.
+    ``watch`` is told the metrics of every step. ``launch`` starts the processes elsewhere than here; none is started
+    once step ``last`` is made. Raises UsageError or MismatchError, before anything is started, for token files that
+    cannot serve, a folder of another training and a damaged checkpoint; StageError where it fails.
     """
     check_tokens(recipe, tokens)
     ours = RunFile.of(recipe, seed, tokens)
@@ -125,12 +135,12 @@ def run(
                 "Name another folder, or remove this one."
             )
         write_json(folder / RUN, ours.model_dump())  # the work may be divided in another way than before
-        while (step := latest(folder)) < recipe.steps:
+        while (step := latest(folder)) < (recipe.steps if last is None else last):
             with _told_to_stop(folder):
-                ended = _work(recipe, seed, tokens, folder, step, until, watch)
+                ended = _work(recipe, seed, tokens, folder, step, until, watch, launch)
             if ended != "done":
                 return Outcome(latest(folder), latest(folder) == recipe.steps, ended)
-        return Outcome(recipe.steps, True)
+        return Outcome(step, step == recipe.steps)
 
 
 def set_aside(recipe: Recipe, seed: int, tokens: Path, folder: Path) -> None:
@@ -162,21 +172,28 @@ def latest(folder: Path) -> int:
     return found[-1] if found else 0
 
 
-def _work(recipe: Recipe, seed: int, tokens: Path, folder: Path, step: int, until: float | None, watch: Watch) -> str:
+def _work(
+    recipe: Recipe,
+    seed: int,
+    tokens: Path,
+    folder: Path,
+    step: int,
+    until: float | None,
+    watch: Watch,
+    launch: Launch,
+) -> str:
     """Start the processes of the phase that comes next and wait for them; returns why they ended."""
     prepare(recipe, seed, folder, step)
     (folder / METRICS).touch()
     known = (folder / METRICS).stat().st_size
     processes = recipe.phase(recipe.phase_of(step + 1)[0]).parallelism.processes
     worker = ["-m", "lucie.training.worker", str(folder), str(tokens), "--from", str(step)]
-    worker += ["--runner", str(os.getpid())]
     if until is not None:
         worker += ["--until", str(until)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *worker]
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     with (folder / LOG).open("a", encoding="utf-8") as log:
         started = subprocess.Popen(
-            command,
+            launch(processes, worker),
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
