@@ -33,6 +33,7 @@ corpus = typer.Typer(no_args_is_help=True, help="Documents: counted, filtered, d
 app.add_typer(records, name="records")
 app.add_typer(corpus, name="corpus")
 app.add_typer(fetch, name="fetch")
+evaluation.register(app, fetch)
 reading.register(app)
 cluster.register(app)
 
@@ -50,17 +51,14 @@ def run(
     parameters: Annotated[list[str], typer.Option("--set", help="NAME=VALUE, a parameter of its notebook")] = [],  # noqa: B006
     quiet: Annotated[bool, typer.Option("--quiet", help="say nothing when it works")] = False,
     model: Annotated[
-        str,
-        typer.Option("--model", help="OWNER/NAME@REVISION of the hub, for evaluation: held against its published rows"),
+        str, typer.Option("--model", help="for evaluation: OWNER/NAME@REVISION, as `lucie evaluate` does")
     ] = "",
-    suite: Annotated[str, typer.Option("--suite", help="with --model: which tests, of config/suites")] = "paper",
-    limit: Annotated[int | None, typer.Option("--limit", help="with --model: only so many items a test")] = None,
 ) -> None:
     """Run one stage into build/."""
     if model:
         if stage != "evaluation":
             raise UsageError(f"--model is for stage 'evaluation', not '{stage}'.")
-        raise typer.Exit(evaluation.run_model(model, suite, limit))
+        raise typer.Exit(evaluation.run_model(model, "paper", None))
     from lucie.run import run_stage
     from lucie.stages import Stages
     from lucie.terminal import line
@@ -432,10 +430,6 @@ def fetch_tokenizers(
     line("tokenizers", f"{', '.join(others.found(into))} in {into}, {new} of {len(pins)} files new, all as pinned")
     for lacking in others.missing(project, into):
         line(lacking.name, f"missing: {lacking.repository}: {lacking.reason}", "yellow")
-
-
-fetch.command("model")(evaluation.fetch_model)
-fetch.command("bench")(evaluation.fetch_bench)
 
 
 @fetch.command("full")

@@ -1,4 +1,4 @@
-"""The verbs of evaluation: `lucie run evaluation --model`, `lucie fetch bench`, `lucie fetch model`."""
+"""The verbs of evaluation: `lucie evaluate`, `lucie fetch bench`, `lucie fetch model`. `lucie.cli` registers them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,61 @@ import typer
 from lucie.errors import Exit
 from lucie.project import Project
 
+JOBS = "evaluation"  # the kind of jobs in a site's file
+
 MirrorOption = Annotated[Path | None, typer.Option("--mirror", help="a folder that holds them, instead of the network")]
+
+
+def register(app: typer.Typer, fetch: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    app.command()(evaluate)
+    fetch.command("model")(fetch_model)
+    fetch.command("bench")(fetch_bench)
+
+
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="OWNER/NAME or OWNER/NAME@REVISION, once or more")],
+    suite: Annotated[str, typer.Option("--suite", help="which tests, of config/suites")] = "paper",
+    limit: Annotated[int | None, typer.Option("--limit", help="only so many items a test: a trial")] = None,
+    site: Annotated[str, typer.Option("--site", help="submit one job a model there, as an array")] = "",
+    charged: Annotated[str, typer.Option("--project", help="the project that the site charges")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="with --site: only show the jobs")] = False,
+    element: Annotated[int, typer.Option("--element", help="only the model of this number, from 0: for arrays")] = -1,
+) -> None:
+    """Score released models on tests, beside what was published of them. Scores that are there are kept."""
+    if site:
+        _submit(models, suite, limit, site, charged, dry_run)
+        return
+    chosen = models if element < 0 else models[element : element + 1]
+    raise typer.Exit(max(run_model(model, suite, limit) for model in chosen))
+
+
+def _submit(models: list[str], suite: str, limit: int | None, site: str, charged: str, dry_run: bool) -> None:
+    import sys
+
+    from lucie.evaluation.released import Released
+    from lucie.evaluation.suite import Suite
+    from lucie.hpc.sites import Site
+    from lucie.hpc.slurm import ArrayJob, submit
+    from lucie.terminal import line, out
+
+    project = Project.find()
+    names = [Released.parse(model).name for model in models]
+    Suite.load(project, suite)
+    command = [sys.executable, "-m", "lucie", "evaluate", *names, "--suite", suite]
+    command += ["--limit", str(limit)] if limit else []
+    job = ArrayJob(
+        name="lucie-evaluation",
+        elements=len(names),
+        options=Site.load(project, site).job(JOBS).sbatch("PROJECT" if dry_run and not charged else charged),
+        command=[*command, "--element", "$SLURM_ARRAY_TASK_ID"],
+        folder=project.root,
+    )
+    logs = project.build / "evaluation" / "jobs"
+    if dry_run:
+        out.print(job.script(logs), markup=False, soft_wrap=True)
+        return
+    line(f"job {submit(job, logs, None)}", f"{len(names)} models, suite {suite}: logs in {project.relative(logs)}")
 
 
 def run_model(model: str, suite: str, limit: int | None) -> Exit:
@@ -45,7 +99,9 @@ def run_model(model: str, suite: str, limit: int | None) -> Exit:
 
 def fetch_model(
     model: Annotated[str, typer.Argument(help="OWNER/NAME or OWNER/NAME@REVISION")],
-    mirror: MirrorOption = None,
+    mirror: JOBS = "evaluation"  # the kind of jobs in a site's file
+
+MirrorOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say how many files and bytes there are")] = False,
 ) -> None:
     """Mirror a model of the Hugging Face hub at a revision, every file checked by its sha256."""
@@ -73,7 +129,9 @@ def fetch_bench(
         str, typer.Option("--suite", help="bench: openly licensed, pinned; paper: from the hub")
     ] = "bench",
     into: Annotated[Path, typer.Option("--into", help="where to put them")] = Path("data/bench"),
-    mirror: MirrorOption = None,
+    mirror: JOBS = "evaluation"  # the kind of jobs in a site's file
+
+MirrorOption = None,
 ) -> None:
     """Get the data of published tests."""
     from lucie.terminal import line

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from lucie.corpus.mirror import check_mirror
 from lucie.corpus.recipe import Recipe as Corpus
 from lucie.errors import LucieError
 from lucie.files import sha256
@@ -18,6 +17,7 @@ from lucie.hpc import container
 from lucie.hpc.checks import Check
 from lucie.hpc.scheduler import UnavailableError, ask
 from lucie.hpc.sites import Site, Storage
+from lucie.hub.mirror import check_mirror
 from lucie.mixture.plan import PHASES
 from lucie.project import Project
 from lucie.scaling.layout import Layout, Work
