@@ -53,12 +53,14 @@ def _submit(models: list[str], suite: str, limit: int | None, site: str, charged
     Suite.load(project, suite)
     command = [sys.executable, "-m", "lucie", "evaluate", *names, "--suite", suite]
     command += ["--limit", str(limit)] if limit else []
+    jobs = Site.load(project, site).job(JOBS)
     job = ArrayJob(
         name="lucie-evaluation",
         elements=len(names),
-        options=Site.load(project, site).job(JOBS).sbatch("PROJECT" if dry_run and not charged else charged),
+        options=jobs.sbatch("PROJECT" if dry_run and not charged else charged),
         command=[*command, "--element", "$SLURM_ARRAY_TASK_ID"],
         folder=project.root,
+        setup=tuple(jobs.setup),
     )
     logs = project.build / "evaluation" / "jobs"
     if dry_run:
@@ -99,9 +101,7 @@ def run_model(model: str, suite: str, limit: int | None) -> Exit:
 
 def fetch_model(
     model: Annotated[str, typer.Argument(help="OWNER/NAME or OWNER/NAME@REVISION")],
-    mirror: JOBS = "evaluation"  # the kind of jobs in a site's file
-
-MirrorOption = None,
+    mirror: MirrorOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say how many files and bytes there are")] = False,
 ) -> None:
     """Mirror a model of the Hugging Face hub at a revision, every file checked by its sha256."""
@@ -129,9 +129,7 @@ def fetch_bench(
         str, typer.Option("--suite", help="bench: openly licensed, pinned; paper: from the hub")
     ] = "bench",
     into: Annotated[Path, typer.Option("--into", help="where to put them")] = Path("data/bench"),
-    mirror: JOBS = "evaluation"  # the kind of jobs in a site's file
-
-MirrorOption = None,
+    mirror: MirrorOption = None,
 ) -> None:
     """Get the data of published tests."""
     from lucie.terminal import line

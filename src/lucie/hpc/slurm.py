@@ -22,6 +22,7 @@ class ArrayJob:
     options: list[str]
     command: list[str]
     folder: Path  # of the project, where the command runs
+    setup: tuple[str, ...] = ()  # shell commands before anything else
 
     def script(self, logs: Path) -> str:
         """The batch script."""
@@ -31,6 +32,7 @@ class ArrayJob:
             f"#SBATCH --array=0-{self.elements - 1}",
             f"#SBATCH --output={logs}/%x-%A_%a.out",
             *(f"#SBATCH {option}" for option in self.options),
+            *self.setup,
             "set -eu",
             "export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK POLARS_MAX_THREADS=$SLURM_CPUS_PER_TASK",
             f"cd {shlex.quote(str(self.folder))}",
