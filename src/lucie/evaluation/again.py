@@ -9,14 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from lucie.evaluation import own_data
 from lucie.evaluation.fidelity import continuations, fidelity, passages
 from lucie.evaluation.haystack import NAMES, haystack
+from lucie.evaluation.paired import paired
 from lucie.evaluation.runner import Evaluation, run
-from lucie.evaluation.statistics import bits_per_byte, paired_bootstrap
 from lucie.evaluation.suite import Suite
 from lucie.evaluation.worker import Model
 from lucie.inputs import product_files, work_folder
@@ -65,26 +64,9 @@ class Evaluated:
         return rows["score"].to_list()
 
     def progress(self) -> pl.DataFrame:
-        """The first and last checkpoint of the first seed on the same items: title, first, last, low, high, sure.
-
-        low and high are the ends of the interval of 95 % of their difference, by paired bootstrap.
-        """
+        """The first and last checkpoint of the first seed on the same items: `lucie.evaluation.paired`."""
         first = self.models[self.seeds[0], min(step for seed, step in self.models if seed == self.seeds[0])]
-        rows = []
-        for task in self.evaluation.suite.tasks:
-            before, after = (self._items(model.name, task.task) for model in (first, self.final))
-            found = paired_bootstrap(before, after)
-            rows.append(
-                {
-                    "title": task.title, "metric": task.metric, "items": len(before), "first": found.first,
-                    "last": found.second, "low": found.low, "high": found.high, "sure": found.sure,
-                }
-            )  # fmt: skip
-        return pl.DataFrame(rows)
-
-    def _items(self, model: str, task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        scores = np.asarray(self.evaluation.items(model, task), np.float64)
-        return bits_per_byte(scores) if scores.ndim == 2 else scores
+        return paired(self.raw(), self.evaluation.suite, first.name, self.final.name)
 
     def raw(self) -> dict[str, Any]:
         """What lm-eval wrote, with each item's scores: settings and items once, scores by model and task.

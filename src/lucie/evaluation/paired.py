@@ -1,0 +1,57 @@
+"""Two models on the same items, task by task, by paired bootstrap: from the scores of each item that a run left.
+
+raw = read("results/mini/documents/evaluation.again.raw.json")
+paired(raw, suite, "mini-1/20", "mini-1/205")
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lucie.errors import UsageError, unknown
+from lucie.evaluation.statistics import Items, bits_per_byte, paired_bootstrap
+from lucie.evaluation.suite import Suite
+
+DOCUMENT = "documents/evaluation.again.raw.json"  # in a folder of results
+
+
+def read(results: Path) -> dict[str, Any]:
+    """The scores that are in a folder of results. Raises UsageError where there are none."""
+    if not (results / DOCUMENT).is_file():
+        raise UsageError(f"{results} holds no scores of models: no {DOCUMENT}. Run: lucie run evaluation --tier mini")
+    content: dict[str, Any] = json.loads((results / DOCUMENT).read_text("utf-8"))
+    return content
+
+
+def paired(raw: dict[str, Any], suite: Suite, first: str, second: str) -> pl.DataFrame:
+    """The tasks of a suite: title, metric, items, first, last, low, high, sure.
+
+    ``low`` and ``high`` are the ends of the interval of 95 % of the difference. Raises UsageError for a model that
+    was not scored.
+    """
+    for name in (first, second):
+        if name not in raw["scores"]:
+            raise unknown("scored model", name, raw["scores"])
+    rows = []
+    for task in suite.tasks:
+        if not all(task.task in raw["scores"][name] for name in (first, second)):
+            continue
+        before, after = (_items(raw["scores"][name][task.task]["items"][task.metric]) for name in (first, second))
+        found = paired_bootstrap(before, after)
+        rows.append(
+            {
+                "title": task.title, "metric": task.metric, "items": len(before), "first": found.first,
+                "last": found.second, "low": found.low, "high": found.high, "sure": found.sure,
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def _items(scores: list[Any]) -> Items:
+    items = np.asarray(scores, np.float64)
+    return bits_per_byte(items) if items.ndim == 2 else items
