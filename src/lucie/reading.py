@@ -1,20 +1,26 @@
-"""The verbs for those who read: the report, the book."""
+"""The verbs for those who read: the book, the comparison of two sets of results."""
 
 from __future__ import annotations
 
+import json
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lucie.project import Project
+
+if TYPE_CHECKING:
+    from lucie.compare import Comparison
 
 BuildOption = Annotated[bool, typer.Option("--build", help="from build/ instead of results/")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
-    app.command()(book)
+    for verb in (book, compare):
+        app.command()(verb)
 
 
 def book(build: BuildOption = False) -> None:
@@ -37,3 +43,57 @@ def make_book(project: Project, build: bool) -> None:
     line("book", f"{home}  {size}  {time.monotonic() - started:.1f} s")
     if made.without:
         line("", f"without the report. {made.without}", "yellow")
+
+
+LISTED = 20  # differences of a kind, on the terminal
+
+SideArgument = Annotated[str, typer.Argument(help="a folder of results, of one tier's results, or a commit")]
+
+
+def compare(
+    a: SideArgument,
+    b: SideArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="write a page")] = None,
+) -> None:
+    """Say which numbers two sets of results share, and set apart where and from what they were made."""
+    from lucie.compare import compare as compare_sides
+    from lucie.compare import exit_code
+
+    project = Project.find()
+    found = compare_sides(project, a, b)
+    if html:
+        from lucie.book.comparison import page
+        from lucie.files import write_atomic
+
+        write_atomic(html, page(project, a, b, found))
+    if as_json:
+        print(json.dumps({"a": a, "b": b, "tiers": [one.to_json() for one in found]}, indent=1, ensure_ascii=False))
+    else:
+        for one in found:
+            _show_comparison(one)
+    raise typer.Exit(exit_code(found))
+
+
+def _show_comparison(one: Comparison) -> None:
+    from lucie.compare import DIFFERS, OTHERS
+    from lucie.terminal import line, out
+
+    counts = " · ".join(f"{count} {name}" for name, count in one.counts.items() if count)
+    out.print(f"[bold]tier {one.tier}[/]  {counts}")
+    for number in one.unequal:
+        line(number.verdict, f"{number.name}: {number.a} → {number.b}", "bold red" if number.verdict == DIFFERS else "")
+    for part, says in OTHERS.items():
+        differences = getattr(one, part)
+        if differences:
+            out.print(f"[dim]{says}[/]")
+        for entry in differences[:LISTED]:
+            line("", f"{entry.what}: {_short(entry.a)} → {_short(entry.b)}", "dim")
+        if len(differences) > LISTED:
+            line("", f"and {len(differences) - LISTED} more: --json or --html", "dim")
+
+
+def _short(text: str) -> str:
+    """A sha256 by its first digits."""
+    digest = len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
+    return text[:12] if digest else text

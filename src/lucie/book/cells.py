@@ -23,18 +23,18 @@ from lucie.errors import MismatchError
 TABLE_ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
 TABLE_CELL = re.compile(r"<(t[hd])>(.*?)</t[hd]>", re.DOTALL)
 NUMBER = re.compile(r"[-+]?[\d\s]+(\.\d+)?(e[-+]?\d+)?%?", re.IGNORECASE)
-SET_UP = {"parameters", "injected-parameters"}
+SET_UP = {"parameters": "Parameters", "injected-parameters": "Parameters of this run"}
 
 
 @dataclass
 class Block:
-    """A cell on a page. ``heading`` is that of a cell of prose; ``set_up`` marks cells that only name parameters."""
+    """A cell on a page. ``heading`` is that of prose; ``set_up`` says what a cell sets up that does no more."""
 
     id: str
     kind: str  # markdown or code
     body: str
     heading: str = ""
-    set_up: bool = False
+    set_up: str = ""
     outputs: list[str] = field(default_factory=list)
 
 
@@ -87,7 +87,7 @@ def _block(cell: dict[str, Any], media: Media, root: str) -> Block:
         heading = source.splitlines()[0].lstrip("# ") if source.startswith("#") else ""
         return Block(cell["id"], "markdown", markdown(source), heading)
     shown = [_output(cell["id"], output, media, root) for output in cell["outputs"]]
-    set_up = bool(SET_UP & set(cell["metadata"].get("tags", [])))
+    set_up = next((SET_UP[tag] for tag in cell["metadata"].get("tags", []) if tag in SET_UP), "")
     return Block(cell["id"], "code", code(source), set_up=set_up, outputs=shown)
 
 

@@ -1,0 +1,158 @@
+"""`lucie compare`: a planted number and a planted package are found and told apart; two clones give equal values."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Lucie, copy_into, edit
+
+from lucie.compare import DIFFERS, EQUAL, VARIES, WITHIN, Comparison, compare, exit_code
+from lucie.errors import Exit, UsageError
+from lucie.project import Project
+
+Sides = tuple[Path, Path]
+
+
+@pytest.fixture
+def sides(tmp_path: Path, project: Project) -> Sides:
+    """The committed results twice, as what two machines made."""
+    for name in ("here", "there"):
+        shutil.copytree(project.results, tmp_path / name)
+    return tmp_path / "here", tmp_path / "there"
+
+
+def compared(project: Project, sides: Sides) -> dict[str, Comparison]:
+    return {one.tier: one for one in compare(project, *map(str, sides))}
+
+
+def nothing_else(one: Comparison, *parts: str) -> bool:
+    return not any(getattr(one, part) for part in {"stages", "made_from", "environment", "packages"} - set(parts))
+
+
+def test_equal_results_are_equal(project: Project, sides: Sides) -> None:
+    found = compared(project, sides)
+    assert list(found) == ["mini", "record"]
+    assert found["record"].counts == {EQUAL: len(found["record"].numbers), WITHIN: 0, DIFFERS: 0, VARIES: 0}
+    assert found["mini"].counts[VARIES] > 10
+    assert all(nothing_else(one) and not one.unequal for one in found.values())
+
+
+def test_a_planted_number_differs_and_nothing_else_does(project: Project, sides: Sides, lucie: Lucie) -> None:
+    edit(sides[1] / "record" / "values.json", "6706958336", "6706958337")
+    edit(sides[1] / "record" / "tables" / "claire.by_genre.csv", "parliament", "parliaments")
+    one = compared(project, sides)["record"]
+    assert [(number.name, number.a, number.b) for number in one.unequal] == [
+        ("pretraining.parameters", "6706958336", "6706958337"),
+        ("claire.by_genre", one.unequal[1].a, one.unequal[1].b),
+    ]
+    assert "parliaments" in one.unequal[1].b and "line" in one.unequal[1].b
+    assert nothing_else(one)
+    done = lucie(project, "compare", str(sides[0] / "record"), str(sides[1]), "--json")
+    assert done.returncode == Exit.DIFFERS
+    tiers = json.loads(done.stdout)["tiers"]
+    assert [tier["tier"] for tier in tiers] == ["record"]
+    assert tiers[0]["counts"][DIFFERS] == 2 and tiers[0]["packages"] == []
+
+
+def test_a_planted_package_is_no_number(project: Project, sides: Sides, tmp_path: Path, lucie: Lucie) -> None:
+    path = sides[1] / "record" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for entry in manifest["stages"].values():
+        entry["environment"]["packages"]["polars"] = "9.9.9"
+        entry["environment"] |= {"container": "sha256:c0ffee", "cpu": "Another CPU", "blas": "mkl 1"}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    one = compared(project, sides)["record"]
+    assert [(entry.what, entry.b) for entry in one.packages] == [("polars", "9.9.9")]
+    planted = {"container": "sha256:c0ffee", "cpu": "Another CPU", "blas": "mkl 1"}
+    assert {entry.what: entry.b for entry in one.environment} == planted
+    assert nothing_else(one, "packages", "environment") and not one.unequal
+    page = tmp_path / "page.html"
+    done = lucie(project, "compare", *map(str, sides), "--html", str(page))
+    assert done.returncode == Exit.HELD
+    assert "polars: " in done.stdout and "Another CPU" in done.stdout
+    text = page.read_text(encoding="utf-8")
+    assert "9.9.9" in text and "No number differs." in text and "href=" not in text and "src=" not in text
+
+
+def planted(value: float | int, **fields: object) -> Callable[[dict[str, object]], None]:
+    return lambda entry: entry.update({"value": value, **fields})
+
+
+@pytest.mark.parametrize(
+    ("tier", "name", "plant", "verdict"),
+    [
+        ("record", "claire.debates.weight", planted(1.7233705022938543), WITHIN),  # the last bit
+        ("record", "claire.debates.weight", planted(1.7233706), DIFFERS),
+        ("record", "claire.debates.words", planted(402009), DIFFERS),
+        ("record", "pretraining.samples", planted(762145000), DIFFERS),
+        ("mini", "pretraining.again.loss.main", planted(5.6), WITHIN),  # in the interval over seeds
+        ("mini", "pretraining.again.loss.main", planted(9.9), DIFFERS),
+        ("mini", "pretraining.again.minutes", planted(99.0), VARIES),
+    ],
+)
+def test_a_number_is_judged_by_the_tolerance_that_is_its_own(
+    project: Project, sides: Sides, tier: str, name: str, plant: Callable[[dict[str, object]], None], verdict: str
+) -> None:
+    path = sides[1] / tier / "values.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    plant(values[name])
+    path.write_text(json.dumps(values), encoding="utf-8")
+    one = compared(project, sides)[tier]
+    assert next(number.verdict for number in one.numbers if number.name == name) == verdict
+    assert exit_code([one]) == (Exit.DIFFERS if verdict == DIFFERS else Exit.HELD)
+
+
+def test_a_stage_that_one_side_did_not_run_is_named_once(project: Project, sides: Sides) -> None:
+    path = sides[1] / "record" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    del manifest["stages"]["claire"]
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    one = compared(project, sides)["record"]
+    assert [(entry.what, entry.a, entry.b) for entry in one.stages] == [("claire", "ran", "not there")]
+    assert not one.unequal
+
+
+def test_commits_are_compared_and_what_is_neither_is_named(copy: Project, lucie: Lucie) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", copy.root, *who, *arguments], check=True, capture_output=True)
+
+    git("init")
+    git("add", "results")
+    git("commit", "-m", "first")
+    edit(copy.results / "record" / "values.json", "6706958336", "6706958337")
+    git("commit", "-am", "second")
+    (one,) = [one for one in compare(copy, "HEAD~1", "HEAD") if one.tier == "record"]
+    assert [number.name for number in one.unequal] == ["pretraining.parameters"]
+    assert lucie(copy, "compare", "HEAD", "results").returncode == Exit.HELD
+    with pytest.raises(UsageError, match="'no-such' is no folder, and no commit"):
+        compare(copy, "no-such", "HEAD")
+    with pytest.raises(UsageError, match=r"there is no manifest\.json in it"):
+        compare(copy, str(copy.paper), "HEAD")
+
+
+def test_two_clones_of_other_people_give_equal_values(tmp_path: Path) -> None:
+    """Another path (with a space and an accent), user, home, locale, time zone and number of cores."""
+    here, there = copy_into(tmp_path / "a"), copy_into(tmp_path / "Élève Zoé" / "très loin" / "lucie")
+    one_core = min(os.sched_getaffinity(0))
+    other = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR", "USER": "zoe", "HOME": str(tmp_path)}
+    for project, variables in ((here, {}), (there, other)):
+        subprocess.run(
+            [sys.executable, "-m", "lucie", "run", "openness"],
+            cwd=project.root,
+            env={**os.environ, "PYTHONPATH": str(project.root / "src"), "LUCIE_ROOT": str(project.root), **variables},
+            preexec_fn=(lambda: os.sched_setaffinity(0, {one_core})) if variables else None,
+            check=True,
+            capture_output=True,
+        )
+    (one,) = compare(here, str(here.build), str(there.build))
+    assert one.counts[EQUAL] == len(one.numbers) > 20
+    assert {entry.what for entry in one.environment} <= {"cores"}
+    assert nothing_else(one, "environment")
