@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +19,13 @@ from cluster import RefusedError, Slurm, UnavailableError, borrowed
 from conftest import ROOT, edit
 from toy_training import make_tokens, same_weights
 
+from lucie.errors import MismatchError, UsageError
+from lucie.hpc.chain import Chain, LegJob, legs
+from lucie.hpc.container import Image, check
+from lucie.hpc.job import launcher
+from lucie.hpc.sites import Site
 from lucie.project import Project
+from lucie.training.recipe import Recipe
 
 pytest.importorskip("torch", reason="training needs torch, which group 'train' installs")
 pytest.importorskip("nanotron", reason="training needs nanotron, which group 'train' installs")
@@ -68,10 +76,10 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tokens(tmp_path_factory.mktemp("tokens"))
 
 
-def lucie(slurm: Slurm, project: Project, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def lucie(slurm: Slurm, project: Project, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lucie", *map(str, arguments)],
-        env={**slurm.environment, "LUCIE_ROOT": str(project.root), "OMP_NUM_THREADS": "1"},
+        env={**slurm.environment, "LUCIE_ROOT": str(project.root), "OMP_NUM_THREADS": "1", **variables},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -86,6 +94,85 @@ def submit(slurm: Slurm, project: Project, tokens: Path, folder: Path, *more: st
 def jobs(done: subprocess.CompletedProcess[str]) -> list[int]:
     assert done.returncode == 0, done.stderr
     return [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("job ")]
+
+
+def test_the_published_training_is_two_legs_with_the_authors_header() -> None:
+    """As many nodes as in their launch scripts, and their options."""
+    recipe, site = Recipe.load(Project(ROOT), "full"), Site.load(Project(ROOT), "jean-zay")
+    chain = Chain.plan(recipe, 42, Path("tokens"), Path("run"), site, "h100", "abc")
+    assert [(leg.nodes, leg.phases) for leg in chain.legs] == [(128, ["main"]), (32, ["extension", "annealing"])]
+    assert chain.legs[0].last_step + 1 == chain.legs[1].first_step and chain.legs[1].last_step == recipe.steps
+    options = dict(re.findall(r"^#SBATCH --(\S+?)=(.*)", LegJob(chain, chain.legs[0], ROOT).script(Path("logs")), re.M))
+    expected = {"nodes": "128", "ntasks-per-node": "1", "gres": "gpu:4", "cpus-per-task": "96", "hint": "nomultithread",
+                "constraint": "h100", "account": "abc@h100", "time": "20:00:00"}  # fmt: skip
+    assert expected.items() <= options.items()
+    assert chain.minutes - chain.ending_minutes == 1190, "as they did, it stops itself"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"qos": "qos_gpu_h100-t5"}, "lists no QoS 'qos_gpu_h100-t5'"),
+        ({"qos": "qos_gpu_h100-dev", "minutes": 121}, "may take 2 h"),
+        ({"qos": "qos_gpu_h100-t4"}, "may have 64 GPUs"),
+        ({"minutes": 1201}, "may take 20 h"),
+        ({"charged": ""}, "Name yours with: --project"),
+        ({"kind": "v100"}, "There is no kind of job at site 'jean-zay' 'v100'"),
+    ],
+)
+def test_what_the_site_s_file_forbids_is_refused_without_slurm(changes: dict[str, Any], says: str) -> None:
+    recipe, site = Recipe.load(Project(ROOT), "full"), Site.load(Project(ROOT), "jean-zay")
+    with pytest.raises(UsageError, match=re.escape(says)):
+        Chain.plan(recipe, 42, Path("t"), Path("r"), site, **({"kind": "h100", "charged": "abc"} | changes))
+
+
+def test_processes_that_fill_no_whole_nodes_are_refused(project: Project) -> None:
+    with pytest.raises(UsageError, match="divides its work among 512 processes, which do not fill nodes of 3"):
+        list(legs(Recipe.load(project, "full"), 3))
+
+
+def test_in_a_container_the_launch_is_srun_container_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what each node's torchrun needs, under the names that Apptainer and Singularity hand on."""
+    recipe, site = Recipe.load(Project(ROOT), "full"), Site.load(Project(ROOT), "jean-zay")
+    image = Image(name="lucie-train", path=tmp_path / "lucie-train.sif", sha256="0" * 64, program="singularity")
+    chain = Chain.plan(recipe, 42, tmp_path / "tokens", tmp_path / "run", site, "h100", "abc", image=image)
+    for name, value in {"JOB_ID": "7", "JOB_NODELIST": "n[1-128]", "CPUS_PER_TASK": "96"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setattr("lucie.hpc.job.first_host", lambda nodes: nodes.replace("[1-128]", "1"))
+    words = launcher(chain, chain.legs[0], 60.0)(512, ["-m", "lucie.training.worker", "FOLDER"])
+    order = [words.index(word) for word in ("timeout", "srun", "sh", "singularity", "torch.distributed.run", "FOLDER")]
+    assert order == sorted(order) and words[0] == "timeout"
+    assert {"--nnodes=128", "--nproc-per-node=4", "--master-addr=n1", "--max-restarts=0"} <= set(words)
+    assert f"{chain.tokens}:{chain.tokens}:ro" in words and f"{chain.folder}:{chain.folder}" in words
+    assert f"LUCIE_CONTAINER_DIGEST={image.sha256}" in words and "NCCL_NVLS_ENABLE=0" in words
+    shell = words[words.index("-c") + 1].replace('exec "$@"', "env")
+    told = {"SLURM_PROCID": "3", "CUDA_VISIBLE_DEVICES": "0,1", "PATH": os.environ["PATH"]}
+    shown = subprocess.run(["sh", "-c", shell], env=told, capture_output=True, text=True, check=True).stdout.split()
+    for prefix in ("", "APPTAINERENV_", "SINGULARITYENV_"):
+        assert f"{prefix}PET_NODE_RANK=3" in shown and f"{prefix}CUDA_VISIBLE_DEVICES=0,1" in shown
+    with pytest.raises(MismatchError, match="Nothing was started"):
+        check(image)
+
+
+def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: Path, tmp_path: Path) -> None:
+    def lines(*more: str) -> dict[str, tuple[str, str]]:
+        words = ("doctor", "--site", "jean-zay", "--recipe", "chained", "--folder", tmp_path, "--tokens", tokens)
+        done = lucie(jean_zay, project, *words, *more, WORK=str(tmp_path), SCRATCH=str(tmp_path.parent))
+        found = re.findall(r"^(ok|warn|fail) +(\S+(?: \S+)*) {2,}(.*)", done.stdout, re.M)
+        assert done.returncode == (3 if any(state == "fail" for state, _, _ in found) else 0), done.stderr
+        return {name: (state, says) for state, name, says in found}
+
+    found = lines("--project", "abc")
+    good = ("partition", "constraint", "walltime", "account", "work", "checkpoints", "token files")
+    assert [name for name in good if found.get(name, ("",))[0] != "ok"] == [], found
+    assert "not checked here: there is no nvidia-smi" in found["GPU"][1] or found["GPU"][0] == "ok"
+    assert found["folder"][0] == "warn", "it lies where files are purged"
+    assert found["store"] == ("warn", "not checked here: $STORE is no folder")
+    assert found["mirror full"][0] == "warn" and "lucie fetch full" in found["mirror full"][1]
+    found = lines("--project", "xyz", "--qos", "qos_gpu_h100-t3")
+    assert found["account"][0] == "fail" and "you may charge: abc@h100" in found["account"][1]
+    found = lines("--project", "abc", "--qos", "qos_gpu_h100-dev")
+    assert found["QoS"] == ("ok", "qos_gpu_h100-dev") and found["walltime"] == ("ok", "120 minutes a job")
 
 
 @pytest.mark.parametrize(

@@ -327,8 +327,9 @@ def test_the_command_prints_the_plan_and_submits_nothing(lucie: Lucie) -> None:
     assert shown.returncode == 0
     for said in ("rank correlation", "[", "published, as it ran", "fastest of 512", "missed", "CUDA_LAUNCH_BLOCKING"):
         assert said in shown.stdout
+    assert "#SBATCH --nodes=128" in shown.stdout and "#SBATCH --nodes=32" in shown.stdout, "and the jobs"
     refused = lucie(PROJECT, "submit", "pretraining", "--tier", "full")
-    assert refused.returncode == Exit.USAGE and "cannot be submitted" in refused.stderr
+    assert refused.returncode == Exit.USAGE and "there are none in build/full/work/tokens" in refused.stderr
     other = lucie(PROJECT, "submit", "evaluation", "--tier", "full", "--dry-run")
     assert other.returncode == Exit.USAGE
 

@@ -1,0 +1,252 @@
+"""Container images: their definitions, the lock, the launcher; with LUCIE_TEST_IMAGES=1 real ones, by a real Apptainer.
+
+The real ones take minutes and the network (a Debian with Apptainer, another as the base, the packages), so they are
+made on demand only:
+
+    LUCIE_TEST_IMAGES=1 pytest tests/test_images.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, edit
+
+from lucie.errors import MismatchError, UsageError
+from lucie.files import sha256
+from lucie.hpc import container, images
+from lucie.hpc.sites import Site
+from lucie.manifest import CONTAINER_VARIABLE
+from lucie.project import Project
+
+DEFINITIONS = sorted((ROOT / "containers").glob("*.def"))
+SECTIONS = ["arguments", "help", "labels", "files", "post", "environment", "runscript", "test"]
+SCRIPT = ROOT / "tools" / "apptainer.sh"
+CANNOT = 3  # the script's exit code where Apptainer cannot be had
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+# Definitions
+
+
+def sections(path: Path) -> dict[str, str]:
+    """The sections of a definition, in order; the header is the empty name."""
+    parts = re.split(r"^%(\w+)\n", path.read_text("utf-8"), flags=re.MULTILINE)
+    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+@pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.stem)
+def test_a_definition_is_whole_and_pinned(path: Path) -> None:
+    found, defaults = sections(path), images.arguments(path)
+    assert list(found) == ["", *SECTIONS]
+    assert {"Bootstrap: {{ BOOT }}", "From: {{ FROM }}"} <= set(found[""].splitlines()), "the base can be swapped"
+    assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", defaults["FROM"]), "the base is pinned by digest"
+    text = path.read_text("utf-8")
+    assert "latest" not in text
+    assert set(re.findall(r"\{\{ (\w+) \}\}", text)) == set(defaults), "every template has a default, and is used"
+    for line in re.findall(r"pip install(?:[^\\\n]|\\\n)*", found["post"]):
+        assert "--constraint requirements.lock" in line or "--no-deps" in line, "what pip installs is locked"
+    assert "dpkg-query --show >" in found["post"], "versions of Debian packages are recorded"
+    assert all(f"lucie.{label} {{{{ {label.upper()} }}}}" in found["labels"] for label in ("commit", "lock", "base"))
+    shell = re.sub(r"\{\{ (\w+) \}\}", lambda match: defaults[match[1]], found["post"] + found["test"])
+    assert subprocess.run(["sh", "-n"], input=shell, text=True, check=False).returncode == 0
+
+
+def test_cuda_is_pinned_beside_the_lock_of_all() -> None:
+    def pins(path: Path) -> dict[str, str]:
+        lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+        return dict(line.split("==") for line in lines)
+
+    ours, all_of_them = pins(ROOT / "containers/train.lock"), pins(ROOT / "requirements.lock")
+    assert {"nvidia-nccl-cu13", "nvidia-cudnn-cu13", "nvidia-cublas", "triton"} <= set(ours)
+    assert not set(ours) & set(all_of_them), "a package is pinned in one place"
+    assert f"torch {all_of_them['torch']} " in (ROOT / "containers/train.lock").read_text("utf-8"), "made for our torch"
+
+
+# The lock and the launcher
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Project:
+    """A project whose lock lists an image, which is where the site slurm looks for it."""
+    for name in ("config", "containers"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "requirements.lock", tmp_path)
+    project, image = Project(tmp_path), tmp_path / "build/images/lucie-train.sif"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"an image")
+    definition = sha256(tmp_path / "containers/lucie-train.def")
+    entry = container.Locked(
+        sha256=sha256(image), base="x", definition=definition, lock=sha256(tmp_path / "requirements.lock"), commit="c"
+    )
+    images.write_lock(project, {"lucie-train": entry})
+    return project
+
+
+def test_an_image_that_was_changed_is_refused(listed: Project) -> None:
+    site = Site.load(listed, "slurm")
+    image = container.find(listed, site, "lucie-train")
+    assert image is not None and (listed.root / container.LOCK).read_text("utf-8").startswith("# The images by name")
+    container.check(image)
+    images.verify(listed, "lucie-train", image.path)
+    image.path.write_bytes(b"an Image")
+    with pytest.raises(MismatchError, match=r"is not the image that containers/lock.yaml lists.*Nothing was started"):
+        container.check(image)
+    with pytest.raises(MismatchError, match="is not the image"):
+        images.install(listed, site, "lucie-train", image.path)
+    image.path.unlink()
+    with pytest.raises(UsageError, match="or run without: --image none"):
+        container.find(listed, site, "lucie-train")
+    assert container.find(listed, site, "lucie") is None, "what the lock does not list is not looked for"
+
+
+def test_an_image_of_another_definition_is_not_that_image(listed: Project) -> None:
+    edit(listed.root / "containers/lucie-train.def", "set -eu", "set -e")
+    with pytest.raises(MismatchError, match=r"lucie-train.def changed since"):
+        images.verify(listed, "lucie-train", listed.root / "build/images/lucie-train.sif")
+
+
+def test_images_run_only_from_where_the_site_allows(listed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    site, image = Site.load(listed, "jean-zay"), listed.root / "build/images/lucie-train.sif"
+    monkeypatch.delenv("SINGULARITY_ALLOWED_DIR", raising=False)
+    with pytest.raises(UsageError, match="runs images only from"):
+        container.find(listed, site, "lucie-train")
+    allowed = listed.root / "allowed"
+    allowed.mkdir()
+    monkeypatch.setenv("SINGULARITY_ALLOWED_DIR", str(allowed))
+    with pytest.raises(UsageError, match="there is no idrcontmgr"):
+        images.install(listed, site, "lucie-train", image)
+    program = listed.root / "bin" / "idrcontmgr"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$1" = cp ] && cp "$2" {allowed}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert images.install(listed, site, "lucie-train", image) == allowed / "lucie-train.sif"
+    found = container.find(listed, site, "lucie-train")
+    assert found is not None and found.program == "singularity"
+    container.check(found)
+
+
+def test_what_runs_inside_sees_what_it_is_given_and_its_digest(tmp_path: Path) -> None:
+    image = container.Image(name="lucie", path=tmp_path / "lucie.sif", sha256="abc", program="singularity")
+    words = container.command(image, ["/tokens:/tokens:ro"], {"OMP_NUM_THREADS": "1"}, ["python", "-V"], ["--nv"])
+    assert words[:2] == ["singularity", "exec"] and {"--cleanenv", "--no-home", "--nv"} <= set(words)
+    assert words[-3:] == [str(image.path), "python", "-V"]
+    given = [after for word, after in pairwise(words) if word == "--env"]
+    assert given == ["OMP_NUM_THREADS=1", f"{CONTAINER_VARIABLE}=abc"]
+
+
+# Real images
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the base of an image, a clone of HEAD, and an `apptainer` that is an ordinary user's."""
+    if not os.environ.get("LUCIE_TEST_IMAGES"):
+        pytest.skip("real images take minutes and the network: LUCIE_TEST_IMAGES=1 makes them")
+    folder = tmp_path_factory.mktemp("images")
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o777)
+    root, base = folder / "root", folder / "base"
+    for words in (["make", root], ["base", root, base]):
+        done = subprocess.run([SCRIPT, *words], stderr=subprocess.PIPE, text=True)
+        if done.returncode == CANNOT:
+            pytest.skip(done.stderr.strip().splitlines()[-1])
+        assert done.returncode == 0, done.stderr
+    (folder / "bin").mkdir()
+    (folder / "out").mkdir()
+    (folder / "out").chmod(0o777)
+    enter = f"{SCRIPT} enter {root} {folder}:{folder} /etc/ssl/certs:/opt/ca --"
+    subprocess.run([*enter.split(), "apptainer", "--quiet", "build", folder / "base.sif", base], check=True)
+    for program in ("apptainer", "singularity"):
+        path = folder / "bin" / program
+        user = "setpriv --reuid=ci --regid=ci --init-groups env HOME=/home/ci"
+        path.write_text(f'#!/bin/sh\nexec {enter} {user} {program} "$@"\n')
+        path.chmod(0o755)
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder / "clone"], check=True)
+    (folder / "clone/build/images").mkdir(parents=True)
+    (folder / "clone/build/images").chmod(0o777)
+    yield folder
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def lucie(place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "LUCIE_ROOT": str(place / "clone")}
+    words = [sys.executable, "-m", "lucie", *map(str, arguments)]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def built(place: Path) -> Path:
+    """lucie.def, built by an ordinary user from another base and with the packages of the record tier alone."""
+    given = {"BOOT": "localimage", "FROM": place / "base.sif", "SYSTEM": "", "GROUPS": "", "WHEELS": ""}
+    words = [word for name, value in given.items() for word in ("--arg", f"{name}={value}")]
+    done = lucie(
+        place, "image", "build", "lucie", *words, "--bind", f"/opt/ca/{Path(CERTIFICATES).name}:{CERTIFICATES}"
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "lucie: the committed results hold" in done.stdout + done.stderr, "its own test"
+    return place / "clone/build/images/lucie.sif"
+
+
+def test_an_image_says_what_it_was_made_from(place: Path, built: Path) -> None:
+    done = lucie(place, "image", "verify", "lucie")
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split() for line in done.stdout.splitlines() if line.startswith("lucie."))
+    assert said["lucie.commit"] == head.strip()
+    assert said["lucie.lock"] == sha256(place / "clone/requirements.lock")
+    assert said["lucie.base"] == f"base.sif@sha256:{sha256(place / 'base.sif')}"
+    tested = subprocess.run([place / "bin/apptainer", "test", built], capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stderr
+
+
+def test_the_record_tier_is_reproduced_inside_without_a_network(place: Path, built: Path) -> None:
+    """By an ordinary user, whose only writable folder is the one that is bound: and each notebook shows the image."""
+    run = ("image", "run", "lucie", "--no-network", "--into", place / "out")
+    refused = lucie(place, *run, "sh", "-c", "touch /opt/lucie/README.md; id -u; cat /proc/net/dev")
+    assert "Read-only file system" in refused.stderr and "1500" in refused.stdout and "eth" not in refused.stdout
+    done = lucie(place, *run, "lucie", "reproduce", "--tier", "record")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "all values and tables are as in results/record" in done.stdout
+    digest = sha256(built)
+    notebooks = sorted((place / "out/record/notebooks").glob("*.ipynb"))
+    assert len(notebooks) == len(list((ROOT / "results/record/notebooks").glob("*.ipynb")))
+    assert all(digest in notebook.read_text("utf-8") for notebook in notebooks)
+    stages = json.loads((place / "out/record/manifest.json").read_text("utf-8"))["stages"]
+    assert {stage["environment"]["container"] for stage in stages.values()} == {digest}
+    with built.open("r+b") as file:  # one byte of its content
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    tampered = lucie(place, *run, "true")
+    assert tampered.returncode == 2 and "Nothing was started" in " ".join(tampered.stderr.split())
+
+
+def test_post_runs_without_apptainer(place: Path) -> None:
+    """The fallback: the same section by bubblewrap, in the base as it was unpacked."""
+    if not shutil.which("bwrap"):
+        pytest.skip("there is no bwrap: apt-get install bubblewrap")
+    path, root = ROOT / "containers/lucie.def", place / "base"
+    given = images.arguments(path) | {"SYSTEM": "", "GROUPS": "", "WHEELS": ""}
+    parts = sections(path)
+    shutil.copytree(place / "clone", root / "opt/lucie", ignore=shutil.ignore_patterns("build", ".venv"))
+    post, test = (re.sub(r"\{\{ (\w+) \}\}", lambda match: given[match[1]], parts[name]) for name in ("post", "test"))
+    enter = ["bwrap", "--bind", root, "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--die-with-parent"]
+    for name in ("/etc/resolv.conf", CERTIFICATES):
+        enter += ["--ro-bind", name, name]
+    enter += ["--unshare-pid", "--clearenv", "--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin"]
+    for script in (post, test):
+        done = subprocess.run([*enter, "sh", "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "the committed results hold" in done.stdout
