@@ -23,6 +23,7 @@ from test_offline import UNSHARE
 
 from lucie.errors import Exit, UsageError
 from lucie.evaluation import cache, own_data
+from lucie.evaluation.paired import DOCUMENT
 from lucie.evaluation.runner import OFFLINE, Evaluation, run
 from lucie.evaluation.statistics import Difference, errors_above_chance, paired_bootstrap
 from lucie.evaluation.suite import Suite, SuiteTask
@@ -313,7 +314,7 @@ def test_released_weights_are_fetched_and_held_against_what_was_published(
     copy: Project, hub: Any, data: Path, lucie: Lucie
 ) -> None:
     """The whole door, with a hub on this machine and a small model."""
-    missing = lucie(copy, "run", "evaluation", "--model", "open/tiny@step0025000", "--suite", "mini")
+    missing = lucie(copy, "run", "evaluation", "--model", "open/tiny@step0025000")
     assert missing.returncode == Exit.USAGE and "lucie fetch model open/tiny@step0025000" in missing.stderr
     done = lucie(copy, "fetch", "model", "open/tiny@step0025000")
     assert done.returncode == Exit.HELD, done.stderr
@@ -323,7 +324,7 @@ def test_released_weights_are_fetched_and_held_against_what_was_published(
     (copy.root / "config/suites/mini.yaml").write_text(
         "says: one test\nown_tasks: true\nprefix: </s>\ntasks: [{task: mini_vocabulary, title: Vocabulary}]\n"
     )
-    scored = lucie(copy, "run", "evaluation", "--model", "open/tiny@step0025000", "--suite", "mini", "--limit", "4")
+    scored = lucie(copy, "evaluate", "open/tiny@step0025000", "--suite", "mini", "--limit", "4")
     assert scored.returncode == Exit.HELD, scored.stderr
     assert "nothing published" in scored.stdout and "scores of a trial, not of the model" in scored.stdout
 
@@ -378,6 +379,22 @@ def test_the_paired_bootstrap_finds_a_difference_that_errors_alone_would_not() -
     assert not paired_bootstrap(first, chance.permutation(first)).sure
     with pytest.raises(ValueError, match="not on the same ones"):
         paired_bootstrap(first, better[:-1])
+
+
+def test_two_models_are_compared_by_the_verb(copy: Project, lucie: Lucie, whole: tuple[Evaluation, Path]) -> None:
+    scores = {
+        model: {task: {"items": outcome["samples"][task]} for (name, task), outcome in whole[0].outcomes.items()
+                if name == model}
+        for model in ("random-1", "random-2")
+    }  # fmt: skip
+    write_json(copy.build / "mini" / DOCUMENT, {"scores": scores})
+    done = lucie(copy, "compare", "random-1", "random-2", "--json")
+    assert done.returncode == Exit.HELD, done.stderr
+    rows = {row["title"]: row for row in json.loads(done.stdout)}
+    table = whole[0].scores.filter(task=CHOICES)
+    assert [rows["Vocabulary"]["random-1"], rows["Vocabulary"]["random-2"]] == pytest.approx(table["score"].to_list())
+    assert rows["French"]["items"] == 2 and rows["French"]["metric"] != "acc"
+    assert lucie(copy, "compare", "random-1", "random-3").returncode == Exit.USAGE
 
 
 def test_sums_are_resampled_with_what_divides_them() -> None:

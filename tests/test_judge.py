@@ -93,6 +93,34 @@ def test_a_claim_without_its_value_names_both(judged: Project) -> None:
         verdict(judged)
 
 
+def test_what_was_said_in_advance_holds_or_differs(judged: Project) -> None:
+    claim = """
+- id: toy.enough
+  item: mini
+  says: The sum is large.
+  stage: second
+  tier: record
+  ours: {value: second.sum}
+  at_least: 13
+  reason: It was said before the sum was known.
+"""
+    path = judged.paper / "claims" / "toy.yaml"
+    write(path, path.read_text() + claim)
+    judge = Judge(judged, judged.build / "record")
+    found = judge.verdict(load_all(judged)[1])
+    assert (found.verdict, found.published, found.value, found.cell) == (
+        "reproduced",
+        "at least 13",
+        "13",
+        "second#cell-2",
+    )
+    edit(path, "at_least: 13", "at_least: 13.5")
+    assert judge.verdict(load_all(judged)[1]).verdict == "differs"
+    edit(path, "ours: {value: second.sum}\n  at_least", "ours: {table: second.table, column: n}\n  at_least")
+    with pytest.raises(UsageError, match="'ours' must name a value"):
+        load_all(judged)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -47,7 +47,9 @@ def make_book(project: Project, build: bool) -> None:
 
 LISTED = 20  # differences of a kind, on the terminal
 
-SideArgument = Annotated[str, typer.Argument(help="a folder of results, of one tier's results, or a commit")]
+SideArgument = Annotated[
+    str, typer.Argument(help="a folder of results, of one tier's results, or a commit; or a scored model: mini-1/20")
+]
 
 
 def compare(
@@ -61,6 +63,8 @@ def compare(
     from lucie.compare import exit_code
 
     project = Project.find()
+    if _compare_models(project, a, b, as_json):
+        return
     found = compare_sides(project, a, b)
     if html:
         from lucie.book.comparison import page
@@ -73,6 +77,25 @@ def compare(
         for one in found:
             _show_comparison(one)
     raise typer.Exit(exit_code(found))
+
+
+def _compare_models(project: Project, a: str, b: str, as_json: bool) -> bool:
+    """Show two models side by side, where both were scored; says whether they were. Those in build/ come first."""
+    from lucie.evaluation.paired import DOCUMENT, SUITE, paired, read
+    from lucie.evaluation.suite import Suite
+    from lucie.terminal import out, plain_table
+
+    for folder in (project.build / SUITE, project.results / SUITE):
+        scores = read(folder) if (folder / DOCUMENT).is_file() else {"scores": {}}
+        if a in scores["scores"] and b in scores["scores"]:
+            table = paired(scores, Suite.load(project, SUITE), a, b).rename({"first": a, "last": b})
+            if as_json:
+                print(json.dumps(table.to_dicts(), indent=1, ensure_ascii=False))
+            else:
+                out.print(plain_table(table))
+                out.print("sure: the interval of 95 % of the difference, by drawing the items anew, leaves out zero")
+            return True
+    return False
 
 
 def _show_comparison(one: Comparison) -> None:

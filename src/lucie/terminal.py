@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from lucie.verify import Report
+
+if TYPE_CHECKING:
+    from polars import DataFrame
 
 COLOURS = {
     "reproduced": "green",
@@ -33,6 +38,22 @@ def line(name: str, text: str, style: str = "") -> None:
     row.add_column(overflow="fold")
     row.add_row(Text(name), Text(text, style=style))
     out.print(row)
+
+
+def plain_table(frame: DataFrame) -> Table:
+    """A table as it is, numbers to four digits."""
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for name, kind in frame.schema.items():
+        shown.add_column(name, justify="right" if kind.is_numeric() else "left")
+    for row in frame.iter_rows():
+        shown.add_row(*("" if value is None else _short(value) for value in row))
+    return shown
+
+
+def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def show_report(report: Report) -> None:

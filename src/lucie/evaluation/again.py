@@ -14,7 +14,7 @@ import polars as pl
 from lucie.evaluation import own_data
 from lucie.evaluation.fidelity import continuations, fidelity, passages
 from lucie.evaluation.haystack import NAMES, haystack
-from lucie.evaluation.paired import paired
+from lucie.evaluation.paired import SUITE, paired
 from lucie.evaluation.runner import Evaluation, run
 from lucie.evaluation.suite import Suite
 from lucie.evaluation.worker import Model
@@ -22,7 +22,6 @@ from lucie.inputs import product_files, work_folder
 from lucie.project import Project
 from lucie.training.recipe import Recipe
 
-SUITE = "mini"  # of every tier that trains here
 ITEMS = "mini"
 LENGTHS = (128, 256, 512, 1024)  # tokens of a haystack
 

@@ -17,6 +17,7 @@ from lucie.errors import UsageError, unknown
 from lucie.evaluation.statistics import Items, bits_per_byte, paired_bootstrap
 from lucie.evaluation.suite import Suite
 
+SUITE = "mini"  # of every tier that trains here
 DOCUMENT = "documents/evaluation.again.raw.json"  # in a folder of results
 
 

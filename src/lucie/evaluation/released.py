@@ -110,6 +110,7 @@ def against(project: Project, model: Released, scores: pl.DataFrame) -> pl.DataF
     ).with_columns(errors=(pl.col("score") - pl.col("published")) / pl.col("stderr"))
     return joined.select(
         "task", "title", "metric", "shots", "items", "score", "stderr", "published", "errors",
+        "examples_from_test",
         verdict=pl.when(pl.col("published").is_null() | pl.col("errors").is_null())
         .then(pl.lit(NOTHING_PUBLISHED))
         .when(pl.col("errors").abs() <= ERRORS)

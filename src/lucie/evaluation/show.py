@@ -38,8 +38,8 @@ def table(rows: pl.DataFrame) -> Table:
     for row in rows.iter_rows(named=True):
         style = "red" if row["verdict"] == DIFFERS else ""
         shown.add_row(
-            row["title"], _plain(row["shots"]), _plain(row["items"]), _number(row["score"]), _number(row["stderr"]),
-            _number(row["published"]), row["verdict"], style=style,
+            row["title"] + (" *" if row["examples_from_test"] else ""), _plain(row["shots"]), _plain(row["items"]),
+            _number(row["score"]), _number(row["stderr"]), _number(row["published"]), row["verdict"], style=style,
         )  # fmt: skip
     return shown
 

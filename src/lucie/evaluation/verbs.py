@@ -89,6 +89,8 @@ def run_model(model: str, suite: str, limit: int | None) -> Exit:
     write_json(into / f"{suite}.json", {"model": asked.name, "limit": limit, "scores": rows.to_dicts()})
     if rows.height:
         out.print(show.table(rows))
+    if rows["examples_from_test"].any():
+        line("*", "the examples in its prompts are drawn from the test itself: the score is optimistic", "yellow")
     for failure in found.failures:
         line(failure["task"], failure["why"], "yellow")
     if limit:
