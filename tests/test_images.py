@@ -178,7 +178,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "clone/build/images").mkdir(parents=True)
     (folder / "clone/build/images").chmod(0o777)
     yield folder
-    shutil.rmtree(root, ignore_errors=True)
+    for path in (root, base):
+        subprocess.run([SCRIPT, "remove", path], check=True)
 
 
 def lucie(place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
