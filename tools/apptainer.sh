@@ -3,6 +3,7 @@
 #   tools/apptainer.sh make FOLDER                        installs it, some 400 MB, from Debian's mirror (half a minute)
 #   tools/apptainer.sh enter FOLDER [SOURCE:TARGET ...] -- COMMAND ...   runs a command with it as its root
 #   tools/apptainer.sh base FOLDER BASE                   a Debian 12 with Python 3.11 in the folder BASE, for an image
+#   tools/apptainer.sh remove FOLDER                      removes a root, unless something is mounted in it
 # Needs root and mmdebstrap. Exit codes: 1 a step failed, 2 wrong use, 3 it cannot be had here (and it says why).
 #
 # Only Debian's unstable has Apptainer, which needs a newer libc than Debian 12's: hence a Debian 13 with that one package
@@ -34,6 +35,24 @@ mirror() {
     echo "${found:-http://deb.debian.org/debian}"
 }
 
+# What removes a root must never follow a mount into this machine.
+remove_root() {
+    [ -e "$1" ] || return 0
+    if grep -qF " $(realpath "$1")/" /proc/self/mounts; then
+        say "something is mounted below $1: left as it is"
+        return 1
+    fi
+    rm -rf --one-file-system "$1"
+}
+
+# Its mounts are seen by no one else and end with this process. It mounts /dev/shm, to be written: so an empty one.
+debootstrapped() {
+    unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+        sh -euc 'mount -t tmpfs tmpfs /dev/shm; exec mmdebstrap "$@"' debootstrapped --quiet --variant=minbase \
+        --mode=root --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' "$@" \
+        < /dev/null >&2
+}
+
 # A private root is kept from becoming visible half made: it gets its name last.
 make_root() {
     [ -e "$1/.complete" ] && return
@@ -43,27 +62,25 @@ make_root() {
     pins=$(mktemp -d)
     printf 'Package: *\nPin: release n=sid\nPin-Priority: 1\n\nPackage: apptainer\nPin: release n=sid\nPin-Priority: 900\n' \
         > "$pins/apptainer"
-    mmdebstrap --quiet --variant=minbase --mode=root --aptopt='APT::Install-Recommends "false"' \
-        --aptopt='Acquire::Check-Valid-Until "false"' --include=apptainer,ca-certificates,fakeroot,fuse3,squashfuse \
+    debootstrapped --include=apptainer,ca-certificates,fakeroot,fuse3,squashfuse \
         --setup-hook='mkdir -p "$1/etc/apt/preferences.d"' \
         --setup-hook="copy-in $pins/apptainer /etc/apt/preferences.d" \
-        trixie "$half" "deb $(mirror) trixie main" "deb $(mirror) sid main" < /dev/null >&2 \
-        || { rm -rf "$half" "$pins"; cannot "Debian's mirror gives no Apptainer (mmdebstrap's words are above)"; }
+        trixie "$half" "deb $(mirror) trixie main" "deb $(mirror) sid main" \
+        || { remove_root "$half"; rm -rf "$pins"; cannot "Debian's mirror gives no Apptainer (mmdebstrap's words are above)"; }
     rm -rf "$pins"
     chroot "$half" useradd --create-home --uid 1500 ci # with a range of ids, as --fakeroot needs
     chmod 755 "$half"
     touch "$half/.complete"
-    rm -rf "$1"
+    remove_root "$1"
     mv "$half" "$1"
 }
 
 make_base() {
     [ -e "$2/opt" ] && return
     require
-    mmdebstrap --quiet --variant=minbase --mode=root --aptopt='APT::Install-Recommends "false"' \
-        --customize-hook='rm -rf "$1"/dev/*' \
-        --include=ca-certificates,git,python3.11,python3.11-venv bookworm "$2" "deb $(mirror) bookworm main" \
-        < /dev/null >&2 || { rm -rf "$2"; cannot "Debian's mirror gives no Debian 12 (mmdebstrap's words are above)"; }
+    debootstrapped --include=ca-certificates,git,python3.11,python3.11-venv bookworm "$2" "deb $(mirror) bookworm main" \
+        || { remove_root "$2"; cannot "Debian's mirror gives no Debian 12 (mmdebstrap's words are above)"; }
+    find "$2/dev" -xdev -mindepth 1 -delete # devices, which an ordinary user cannot make again
 }
 
 enter() {
@@ -80,6 +97,7 @@ enter() {
         mount -t proc proc "$ROOT/proc"
         mount --rbind /sys "$ROOT/sys"
         mount --rbind /dev "$ROOT/dev"
+        mount -t tmpfs tmpfs "$ROOT/dev/shm"
         [ -e "$ROOT/.fuse" ] || mknod -m 666 "$ROOT/.fuse" c 10 229
         [ ! -e "$ROOT/dev/fuse" ] || mount --bind "$ROOT/.fuse" "$ROOT/dev/fuse"
         for bind in $BINDS; do
@@ -99,7 +117,8 @@ enter() {
 
 case "${1:-}" in
     make) make_root "${2:?which folder?}" ;;
+    remove) remove_root "${2:?which folder?}" ;;
     base) make_base "${2:?which folder?}" "${3:?where to?}" ;;
     enter) shift; enter "$@" ;;
-    *) say "tools/apptainer.sh make|enter|base FOLDER ..."; exit 2 ;;
+    *) say "tools/apptainer.sh make|enter|base|remove FOLDER ..."; exit 2 ;;
 esac
