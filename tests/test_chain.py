@@ -126,6 +126,14 @@ def test_what_the_site_s_file_forbids_is_refused_without_slurm(changes: dict[str
         Chain.plan(recipe, 42, Path("t"), Path("r"), site, **({"kind": "h100", "charged": "abc"} | changes))
 
 
+@pytest.mark.parametrize("name", ["jean-zay", "slurm"])
+def test_every_rule_of_a_site_has_its_source(name: str) -> None:
+    """By the letters that the file's head explains, or as the rule's own field."""
+    lines = (ROOT / f"config/sites/{name}.yaml").read_text("utf-8").splitlines()
+    rules = [line for line in lines if re.search(r": *[^ #]", line) and not re.match(r"#|says| +(says|value|unit):", line)]
+    assert [line for line in rules if not re.search(r"# .*\b(L|LU|I|2|D|A)\b|source: ", line)] == []
+
+
 def test_processes_that_fill_no_whole_nodes_are_refused(project: Project) -> None:
     with pytest.raises(UsageError, match="divides its work among 512 processes, which do not fill nodes of 3"):
         list(legs(Recipe.load(project, "full"), 3))

@@ -11,6 +11,7 @@ from lucie.errors import UsageError
 from lucie.hpc.chain import CHAIN, JOBS, Chain, Leg
 from lucie.hpc.job import attempts
 from lucie.hpc.scheduler import Queued, Scheduler
+from lucie.inputs import work_folder
 from lucie.project import Project
 from lucie.training.metrics import METRICS, Metrics, parse
 
@@ -33,7 +34,8 @@ class Row:
 
 def submitted(project: Project) -> list[Path]:
     """The folders under build/ of trainings that were submitted."""
-    return sorted(path.parent.parent for path in project.build.glob(f"*/work/training/*/{JOBS}/{CHAIN}"))
+    tiers = [work_folder(project, path.name) / "training" for path in project.build.glob("*")]
+    return sorted(path.parent.parent for folder in tiers for path in folder.glob(f"*/{JOBS}/{CHAIN}"))
 
 
 def folders(project: Project, named: list[Path]) -> list[Path]:
