@@ -53,11 +53,16 @@ def upstream() -> Path:
     return folder
 
 
-LONGEST = ("test_training.py", "test_offline.py")  # started first, so that no core waits for them in the end
+LONGEST = (
+    "test_offline.py",
+    "test_training.py",
+    "test_evaluation.py",
+)  # started first: no core waits for them at the end
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture

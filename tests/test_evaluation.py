@@ -264,7 +264,12 @@ def test_stock_tasks_of_french_bench_run_without_a_network(
     write_splits(data / "manu/french-bench-grammar-vocab-reading", {"Grammar": grammar})
     trivia = [{"Question": f"Quel nombre suit {n} ?", "Answer": str(n + 1)} for n in range(8)]
     write_splits(data / "manu/french-trivia", {"train": trivia})
-    names = ("french_bench_arc_challenge", "french_bench_grammar", "french_bench_trivia", "french_bench_hellaswag")
+    script = "french_bench_orangesum_abstract"
+    (data / "orange_sum").mkdir()
+    (data / "orange_sum" / "orange_sum.py").write_text("import datasets\n")
+    names = (
+        "french_bench_arc_challenge", "french_bench_grammar", "french_bench_trivia", "french_bench_hellaswag", script,
+    )  # fmt: skip
     paper = Suite.load(project, "paper")
     suite = paper.model_copy(update={"tasks": [task for task in paper.tasks if task.task in names]})
     code = (
@@ -286,6 +291,7 @@ def test_stock_tasks_of_french_bench_run_without_a_network(
         "french_bench_trivia": True,
     }
     assert scores["shots"].to_list() == [5, 5, 5] and scores["items"].to_list() == [6, 8, 8]
+    assert re.search(rf"{script}' could not be scored: Dataset scripts are no longer supported", done.stdout)
     assert "french_bench_hellaswag' needs data that are not in the folder of the tests" in done.stdout
 
 
@@ -326,6 +332,12 @@ def test_released_weights_are_fetched_and_held_against_what_was_published(
     )
     scored = lucie(copy, "evaluate", "open/tiny@step0025000", "--suite", "mini", "--limit", "4")
     assert scored.returncode == Exit.HELD, scored.stderr
+    here = lucie(
+        copy, "evaluate", str(copy.root / "data/models/open/tiny@step0025000"), "--suite", "mini", "--limit", "4"
+    )
+    assert here.returncode == Exit.HELD and [line for line in here.stdout.splitlines() if "Vocabulary" in line] == [
+        line for line in scored.stdout.splitlines() if "Vocabulary" in line
+    ]
     assert "nothing published" in scored.stdout and "scores of a trial, not of the model" in scored.stdout
 
 

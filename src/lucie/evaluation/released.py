@@ -36,14 +36,17 @@ NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 @dataclass(frozen=True)
 class Released:
-    """A model of the hub at a revision."""
+    """A model of the hub at a revision, or one in a folder of this machine."""
 
     repository: str
     revision: str
+    place: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> Released:
-        """OWNER/NAME or OWNER/NAME@REVISION. Raises UsageError."""
+        """OWNER/NAME, OWNER/NAME@REVISION, or a folder that transformers could load. Raises UsageError."""
+        if (Path(text) / "config.json").is_file():
+            return cls(Path(text).resolve().name, "here", Path(text).resolve())
         if not NAME.fullmatch(text):
             raise UsageError(f"'{text}' is not a model of the hub. Write it like OpenLLM-France/Lucie-7B@step0025000.")
         repository, _, revision = text.partition("@")
@@ -59,8 +62,8 @@ class Released:
         return Hub(kind="model", repository=self.repository, revision=self.revision, files=["*"])
 
     def folder(self, project: Project) -> Path:
-        """Where its mirror is."""
-        return project.root / "data" / "models" / self.name
+        """Where it is, or its mirror is."""
+        return self.place or project.root / "data" / "models" / self.name
 
     def run(self, project: Project) -> str:
         """The authors' run that it is, by config/models.yaml; empty where there is none."""

@@ -23,7 +23,7 @@ def register(app: typer.Typer, fetch: typer.Typer) -> None:
 
 
 def evaluate(
-    models: Annotated[list[str], typer.Argument(help="OWNER/NAME or OWNER/NAME@REVISION, once or more")],
+    models: Annotated[list[str], typer.Argument(help="OWNER/NAME, OWNER/NAME@REVISION or a folder; once or more")],
     suite: Annotated[str, typer.Option("--suite", help="which tests, of config/suites")] = "paper",
     limit: Annotated[int | None, typer.Option("--limit", help="only so many items a test: a trial")] = None,
     site: Annotated[str, typer.Option("--site", help="submit one job a model there, as an array")] = "",
