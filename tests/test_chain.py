@@ -19,13 +19,16 @@ from cluster import RefusedError, Slurm, UnavailableError, borrowed
 from conftest import ROOT, edit
 from toy_training import make_tokens, same_weights
 
-from lucie.errors import MismatchError, UsageError
+from lucie.errors import MismatchError, StageError, UsageError
+from lucie.hpc import job
 from lucie.hpc.chain import Chain, LegJob, legs
 from lucie.hpc.container import Image, check
 from lucie.hpc.job import launcher
+from lucie.hpc.scheduler import Scheduler
 from lucie.hpc.sites import Site
 from lucie.project import Project
 from lucie.training.recipe import Recipe
+from lucie.training.run import Outcome
 
 pytest.importorskip("torch", reason="training needs torch, which group 'train' installs")
 pytest.importorskip("nanotron", reason="training needs nanotron, which group 'train' installs")
@@ -163,6 +166,39 @@ def test_in_a_container_the_launch_is_srun_container_torchrun(tmp_path: Path, mo
         check(image)
 
 
+def test_a_job_that_fails_is_queued_again_unless_it_is_no_accident(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times without a new checkpoint is none; a checkpoint between them starts the count anew."""
+    recipe, site = Recipe.load(Project(ROOT), "toy"), Site.load(Project(ROOT), "slurm")
+    chain = Chain.plan(recipe, 1, tmp_path / "tokens", tmp_path, site, "cpu")
+    chain.write()
+    for name, value in {"JOB_ID": "7", "JOB_NODELIST": "n1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    queued: list[str] = []
+    monkeypatch.setattr(Scheduler, "requeue", lambda self, job: queued.append(job))
+
+    def fails(reached: int) -> None:
+        def train(*_: Any) -> Any:
+            (tmp_path / "checkpoints" / str(reached)).mkdir(parents=True, exist_ok=True)
+            raise StageError("NCCL watchdog")
+
+        monkeypatch.setattr(job, "_train", train)
+        job.run_leg(tmp_path, 0, Scheduler())
+
+    for reached in (5, 5, 5, 10, 10, 10):  # the first and the fourth made a checkpoint
+        fails(reached)
+    assert queued == ["7"] * 6
+    with pytest.raises(StageError, match="NCCL watchdog"):
+        fails(10)
+    assert [attempt.to_step for attempt in job.attempts(tmp_path)] == [5, 5, 5, 10, 10, 10, 10]
+    monkeypatch.setattr(job, "_train", lambda *_: Outcome(12, False, job.CANCELLED))
+    with pytest.raises(StageError, match="told to end"):
+        job.run_leg(tmp_path, 0, Scheduler())
+    monkeypatch.setattr(job, "_train", lambda *_: Outcome(12, False, "the time given is over"))
+    assert "queued again" in job.run_leg(tmp_path, 0, Scheduler()) and len(queued) == 7
+
+
 def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: Path, tmp_path: Path) -> None:
     def lines(*more: str) -> dict[str, tuple[str, str]]:
         words = ("doctor", "--site", "jean-zay", "--recipe", "chained", "--folder", tmp_path, "--tokens", tokens)
@@ -184,6 +220,16 @@ def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: P
     assert found["QoS"] == ("ok", "qos_gpu_h100-dev") and found["walltime"] == ("ok", "120 minutes a job")
 
 
+@pytest.fixture(scope="module")
+def script(jean_zay: Slurm, project: Project, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The batch script of the first leg, as --dry-run shows it."""
+    folder = tmp_path_factory.mktemp("script")
+    shown = submit(jean_zay, project, tokens, folder / "run", "--dry-run").stdout
+    path = folder / "leg.sbatch"
+    path.write_text(shown[shown.index("#!") : shown.index("lucie-chained-1-1")])
+    return path
+
+
 @pytest.mark.parametrize(
     ("before", "options", "says"),
     [
@@ -200,6 +246,7 @@ def test_what_slurm_refuses_is_refused_before(
     jean_zay: Slurm,
     project: Project,
     tokens: Path,
+    script: Path,
     tmp_path: Path,
     before: list[str | tuple[str, str]],
     options: list[str],
@@ -216,13 +263,10 @@ def test_what_slurm_refuses_is_refused_before(
             words.append(change)
     try:
         done = submit(jean_zay, project, tokens, tmp_path / "run", *words)
-        shown = submit(jean_zay, project, tokens, tmp_path / "run", "--dry-run")
     finally:
         site.write_text(kept)
     assert done.returncode == 3 and not (tmp_path / "run").exists(), done.stderr
     assert options[-1].split("=")[1] in done.stderr, "what is wrong is named"
-    script = tmp_path / "leg.sbatch"
-    script.write_text(shown.stdout[shown.stdout.index("#!") : shown.stdout.index("lucie-chained-1-1")])
     with pytest.raises(RefusedError, match=says):
         jean_zay.submit(script, *options, folder=tmp_path)
 
