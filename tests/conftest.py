@@ -22,6 +22,8 @@ settings.load_profile("unhurried")
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = (
     "CITATION.cff",
+    "LICENSE",
+    "README.md",
     "book",
     "config",
     "data/records",

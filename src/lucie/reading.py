@@ -1,4 +1,4 @@
-"""The verbs for those who read: the book, the comparison of two sets of results."""
+"""The verbs for those who read, compare and pass on: the book, the comparison, the crate, the certificate, the zip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BuildOption = Annotated[bool, typer.Option("--build", help="from build/ instead 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
-    for verb in (book, compare):
+    for verb in (book, compare, crate, certificate, release):
         app.command()(verb)
 
 
@@ -120,3 +120,38 @@ def _short(text: str) -> str:
     """A sha256 by its first digits."""
     digest = len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
     return text[:12] if digest else text
+
+
+def crate(tier: Annotated[str, typer.Option("--tier", help="of results/")] = "record") -> None:
+    """Make build/crate/TIER/: the tier's results as a Workflow Run RO-Crate."""
+    from lucie.crate import write_crate
+    from lucie.terminal import line
+
+    project = Project.find()
+    line("crate", project.relative(write_crate(project, tier)))
+
+
+def certificate(
+    published: Annotated[bool, typer.Option("--published", help="of results/ instead of build/")] = False,
+) -> None:
+    """Make build/certificate.pdf: a page to sign, of what was rerun here."""
+    from lucie.certificate import write_certificate
+    from lucie.terminal import line
+
+    project = Project.find()
+    line("certificate", project.relative(write_certificate(project, project.results if published else project.build)))
+
+
+def release(what: Annotated[str, typer.Argument(help="book")]) -> None:
+    """Pack the book into a zip that opens without installing anything."""
+    from rich.filesize import decimal
+
+    from lucie.errors import unknown
+    from lucie.release import release_book
+    from lucie.terminal import line
+
+    if what != "book":
+        raise unknown("release", what, ["book"])
+    project = Project.find()
+    packed = release_book(project)
+    line("book", f"{project.relative(packed)}  {decimal(packed.stat().st_size)}")

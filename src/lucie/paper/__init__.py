@@ -44,20 +44,16 @@ def make_pdf(project: Project, results: Path, places: Places | None = None) -> b
     Raises NoTexError where there is no TeX, UsageError for a number, table or figure that the results lack, and
     StageError with TeX's own words when it fails.
     """
-    if not (shutil.which("latexmk") and shutil.which("pdflatex")):
-        raise NoTexError(
-            "There is no TeX here (latexmk, pdflatex), so the PDF was not built. On Debian: apt-get install "
-            "texlive-latex-recommended latexmk lmodern; elsewhere install TeX Live. Then: lucie report"
-        )
+    _require_tex()
     found = {path.parent.name: path.parent for place in (project.results, results) for path in _manifests(place)}
     if not found:
         raise UsageError(f"There are no results in {project.relative(results)}. Make some with: lucie reproduce")
     tiers = [found[name] for name in sorted(found, key=lambda name: (name != RECORD, name))]
     folder = project.build / "paper"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(project.paper, folder, ignore=shutil.ignore_patterns("claims"))
+    shutil.copytree(project.paper, folder, ignore=shutil.ignore_patterns("claims", "certificate.tex"))
     _generate(project, tiers, folder, places)
-    _latex(folder)
+    latex(folder)
     return (folder / "main.pdf").read_bytes()
 
 
@@ -118,7 +114,17 @@ def _notebooks(tiers: list[Path]) -> dict[str, str]:
     }
 
 
-def _latex(folder: Path) -> None:
+def _require_tex() -> None:
+    if not (shutil.which("latexmk") and shutil.which("pdflatex")):
+        raise NoTexError(
+            "There is no TeX here (latexmk, pdflatex), so the PDF was not built. On Debian: apt-get install "
+            "texlive-latex-recommended latexmk lmodern; elsewhere install TeX Live. Then: lucie report"
+        )
+
+
+def latex(folder: Path) -> None:
+    """Make main.pdf of main.tex in ``folder``, both in build/. Raises NoTexError, and StageError with what TeX says."""
+    _require_tex()
     command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "main.tex"]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "200"}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", env=environment)
@@ -126,4 +132,4 @@ def _latex(folder: Path) -> None:
         lines = done.stdout.splitlines()
         first = next((i for i, line in enumerate(lines) if TEX_ERROR.match(line)), -LOG_LINES)
         said = "\n".join(lines[first:][:LOG_LINES])
-        raise StageError(f"TeX failed on the report; its log is build/paper/main.log. It said:\n{said}")
+        raise StageError(f"TeX failed; its log is build/{folder.name}/main.log. It said:\n{said}")
