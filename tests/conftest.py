@@ -55,11 +55,8 @@ def upstream() -> Path:
     return folder
 
 
-LONGEST = (
-    "test_offline.py",
-    "test_training.py",
-    "test_evaluation.py",
-)  # started first: no core waits for them at the end
+# Started first: no core waits for them at the end.
+LONGEST = ("test_offline.py", "test_training.py", "test_evaluation.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
