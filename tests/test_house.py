@@ -108,6 +108,12 @@ def test_every_figure_has_alternative_text(project: Project) -> None:
             assert shown["kind"] != "figure" or len(shown["alt"]) > 40, name
 
 
+def test_every_notebook_ends_with_something_to_try() -> None:
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        *_, text, cell = json.loads(path.read_text("utf-8"))["cells"]
+        assert (text["id"], cell["id"]) == ("try-text", "try"), path.name
+
+
 def test_no_commit_holds_a_path_of_one_machine_or_a_big_file() -> None:
     here = re.compile(rb"(?<![\w.])/(work|farm|root|home/\w+|tmp/\w+)/")
     for path in tracked():
