@@ -110,7 +110,7 @@ def test_every_figure_has_alternative_text(project: Project) -> None:
 
 def test_every_notebook_ends_with_something_to_try() -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        *_, text, cell = json.loads(path.read_text("utf-8"))["cells"]
+        *_, text, cell, _close = json.loads(path.read_text("utf-8"))["cells"]
         assert (text["id"], cell["id"]) == ("try-text", "try"), path.name
 
 
