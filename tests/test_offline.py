@@ -36,6 +36,7 @@ def test_everything_works_without_a_network(copy: Project, lucie: Lucie, no_netw
     assert done.returncode == Exit.HELD, done.stderr
     assert "all values and tables are as in results/record" in done.stdout
     assert "report.pdf" in done.stdout or "There is no TeX here" in done.stdout
+    assert "build/book/index.html" in done.stdout
     again = lucie(copy, "reproduce", "--tier", "record", prefix=no_network)
     assert "nothing was out of date" in again.stdout
 
