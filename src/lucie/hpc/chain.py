@@ -1,8 +1,8 @@
 """A training as a chain of batch jobs: one a leg, each waiting for the leg before it.
 
-    chain = Chain.plan(project, recipe, seed, tokens, folder, site, "h100", charged="abc")
+    chain = Chain.plan(recipe, seed, tokens, folder, site, "h100", charged="abc")
     for leg in chain.open():
-        print(chain.batch_job(leg).script(chain.jobs_folder))
+        print(chain.batch_job(project, leg).script(chain.jobs_folder))
 
 A leg is what one number of nodes can train: successive runs of the recipe with equally many processes. Its job ends
 itself before its time is over, with a checkpoint, and queues again until the leg is done (`lucie.hpc.job`). All that a

@@ -24,8 +24,6 @@ from lucie.hpc.container import LOCK, Locked
 from lucie.hpc.sites import Site
 from lucie.project import Project
 
-LABELS = {"lucie.commit": "commit", "lucie.lock": "lock", "lucie.base": "base"}  # label: the lock's word
-
 
 def definition(project: Project, name: str) -> Path:
     """containers/NAME.def. Raises UsageError for a name that has none."""

@@ -65,7 +65,7 @@ def submit(
         show_plan(make_plan(project, chosen, where, kind, gpus))
     if not tokens:
         tokens = project.build / chosen.tier / "work" / "tokens" if dry_run else chosen.tokens_folder(project)
-    found = None if image == "none" else container.find(project, where, image)
+    found = None if image == "none" or dry_run else container.find(project, where, image)  # a plan needs no image
     if dry_run and not charged:
         charged = "PROJECT"
     chain = Chain.plan(chosen, seed, tokens, folder, where, kind, charged, qos, minutes, found)
