@@ -38,6 +38,10 @@ OPTIONS = [
 ]
 
 
+class AnswerError(Exception):
+    """The browser could not do what was asked."""
+
+
 class Page:
     """The one page of the browser."""
 
@@ -96,9 +100,15 @@ class Page:
     def wait_for(self, expression: str) -> None:
         """Until an expression of JavaScript is true."""
         until = time.monotonic() + PATIENCE
-        while not self.evaluate(f"Boolean({expression})"):
+        while not self._is_true(expression):
             assert time.monotonic() < until, f"never true: {expression}"
             time.sleep(0.05)
+
+    def _is_true(self, expression: str) -> bool:
+        try:
+            return bool(self.evaluate(f"Boolean({expression})"))
+        except AnswerError:  # the page was left meanwhile
+            return False
 
     def _wait(self, done: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + PATIENCE
@@ -115,7 +125,8 @@ class Page:
         while True:
             answer = json.loads(self._receive())
             if answer.get("id") == self._last:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise AnswerError(answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
             self._note(answer)
