@@ -81,12 +81,12 @@ def compare(
 
 def _compare_models(project: Project, a: str, b: str, as_json: bool) -> bool:
     """Show two models side by side, where both were scored; says whether they were. Those in build/ come first."""
-    from lucie.evaluation.paired import DOCUMENT, SUITE, paired, read
+    from lucie.evaluation.paired import SUITE, paired, read
     from lucie.evaluation.suite import Suite
     from lucie.terminal import out, plain_table
 
     for folder in (project.build / SUITE, project.results / SUITE):
-        scores = read(folder) if (folder / DOCUMENT).is_file() else {"scores": {}}
+        scores = read(folder)
         if a in scores["scores"] and b in scores["scores"]:
             table = paired(scores, Suite.load(project, SUITE), a, b).rename({"first": a, "last": b})
             if as_json:

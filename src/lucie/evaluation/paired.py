@@ -1,6 +1,6 @@
 """Two models on the same items, task by task, by paired bootstrap: from the scores of each item that a run left.
 
-raw = read("results/mini/documents/evaluation.again.raw.json")
+raw = read(Path("results/mini"))
 paired(raw, suite, "mini-1/20", "mini-1/205")
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lucie.errors import UsageError, unknown
+from lucie.errors import unknown
 from lucie.evaluation.statistics import Items, bits_per_byte, paired_bootstrap
 from lucie.evaluation.suite import Suite
 
@@ -22,10 +22,9 @@ DOCUMENT = "documents/evaluation.again.raw.json"  # in a folder of results
 
 
 def read(results: Path) -> dict[str, Any]:
-    """The scores that are in a folder of results. Raises UsageError where there are none."""
-    if not (results / DOCUMENT).is_file():
-        raise UsageError(f"{results} holds no scores of models: no {DOCUMENT}. Run: lucie run evaluation --tier mini")
-    content: dict[str, Any] = json.loads((results / DOCUMENT).read_text("utf-8"))
+    """The scores that are in a folder of results; of no model where none were made."""
+    path = results / DOCUMENT
+    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {"scores": {}}
     return content
 
 

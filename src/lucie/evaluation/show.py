@@ -1,4 +1,4 @@
-"""What `lucie run evaluation --model` shows: a bar over scores, then our scores beside the published."""
+"""What `lucie evaluate` shows: a bar over scores, then our scores beside the published."""
 
 from __future__ import annotations
 

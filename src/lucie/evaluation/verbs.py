@@ -49,7 +49,8 @@ def _submit(models: list[str], suite: str, limit: int | None, site: str, charged
     from lucie.terminal import line, out
 
     project = Project.find()
-    names = [Released.parse(model).name for model in models]
+    asked = map(Released.parse, models)
+    names = [str(model.place or model.name) for model in asked]
     Suite.load(project, suite)
     command = [sys.executable, "-m", "lucie", "evaluate", *names, "--suite", suite]
     command += ["--limit", str(limit)] if limit else []

@@ -78,16 +78,20 @@ class Tasks:
 
         own = job.tasks_folder
         self.manager = TaskManager(include_path=str(own) if own else None, include_defaults=own is None)
-        self._digests: dict[str, str] = {}
+        self._loaded: dict[str, tuple[dict[str, Any], str]] = {}
 
-    def digest(self, task: SuiteTask) -> str:
-        """The hash of a task's settings and documents. Raises what lm-eval raises for a task it cannot load."""
-        if task.task not in {*self.manager.all_tasks, *self.manager.all_groups}:
-            raise ValueError("there is no task of that name")
-        if task.task not in self._digests:
+    def load(self, task: SuiteTask) -> tuple[dict[str, Any], str]:
+        """A task, or those of a group, by name, and the hash of settings and documents; loaded once for all models.
+
+        Raises what lm-eval raises for a task it cannot load.
+        """
+        if task.task not in self._loaded:
+            if task.task not in {*self.manager.all_tasks, *self.manager.all_groups}:
+                raise ValueError("there is no task of that name")
             loaded = self.manager.load(task.task)["tasks"]
-            self._digests[task.task] = sha256_of({name: self._content(one, task.shots) for name, one in loaded.items()})
-        return self._digests[task.task]
+            digest = sha256_of({name: self._content(one, task.shots) for name, one in loaded.items()})
+            self._loaded[task.task] = loaded, digest
+        return self._loaded[task.task]
 
     def _content(self, task: Any, shots: int | None) -> list[Any]:
         documents = [list(task.eval_docs)]
@@ -106,10 +110,11 @@ class Scorer:
 
     def score(self, task: SuiteTask, tasks: Tasks) -> dict[str, str]:
         self._check()
-        key = self._key(task, tasks.digest(task))
+        loaded, digest = tasks.load(task)
+        key = self._key(task, digest)
         if self._cache.get(key) is not None:
             return {"state": "kept", "file": self._cache.path(key).name}
-        outcome = self._evaluate(task, tasks)
+        outcome = self._evaluate(task, tasks.manager, loaded)
         return {"state": "done", "file": self._cache.put(key, outcome).name}
 
     def _key(self, task: SuiteTask, digest: str) -> dict[str, Any]:
@@ -163,34 +168,32 @@ class Scorer:
         if not any((folder / name).is_file() for name in TOKENIZERS):
             raise FileNotFoundError(f"the model has no tokenizer: none of {', '.join(TOKENIZERS)} is there.")
 
-    def _evaluate(self, task: SuiteTask, tasks: Tasks) -> dict[str, Any]:
+    def _evaluate(self, task: SuiteTask, manager: Any, loaded: dict[str, Any]) -> dict[str, Any]:
         import lm_eval
 
         _describe_the_machine_once()
-        loaded = tasks.manager.load(task.task)["tasks"]
         found = lm_eval.simple_evaluate(
             model=self._lm,
             tasks=[task.task],
             num_fewshot=task.shots,
             limit=self._job.limit,
-            task_manager=tasks.manager,
+            task_manager=manager,
             log_samples=True,
             **dict.fromkeys(SEEDS, self._job.suite.seed),
         )
         assert found is not None  # one process: it is the first
         content = {name: found[name] for name in KEPT_OF_RESULTS if name in found}
-        for name, one in loaded.items():
-            one.set_config("num_fewshot", found["n-shot"][name])
-        content["examples_from_test"] = any(map(_examples_from_test, loaded.values()))
+        shots = found["n-shot"]
+        content["examples_from_test"] = any(_examples_from_test(one, shots[name]) for name, one in loaded.items())
         content["samples"] = {name: _items(samples) for name, samples in found["samples"].items()}
         kept: dict[str, Any] = json.loads(json.dumps(content, default=_plain))
         return kept
 
 
-def _examples_from_test(task: Any) -> bool:
-    """Whether a task draws its examples from the very split that it asks about."""
+def _examples_from_test(task: Any, shots: int) -> bool:
+    """Whether a task draws its examples, so many, from the very split that it asks about."""
     config, examples = task.config, task.fewshot_cfg
-    if not config.num_fewshot or examples.samples is not None:
+    if not shots or examples.samples is not None:
         return False
     asked = config.test_split or config.validation_split
     return bool((examples.split or config.training_split or config.validation_split) == asked)

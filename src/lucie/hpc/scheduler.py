@@ -37,7 +37,7 @@ class Association:
 
 @dataclass(frozen=True)
 class Queued:
-    """A job in the queue: its state, why it waits, and the seconds that it may still run."""
+    """A job in the queue: its state, why it waits, and the time that it may still run, as Slurm writes it."""
 
     state: str
     reason: str
