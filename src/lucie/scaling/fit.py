@@ -4,13 +4,18 @@ model = fitted(project, site)
 model.slowness  # four numbers
 model.test.median_error, model.test.rank_correlation  # of the half that was not fitted
 model.interval(seconds)  # eight of ten of that half lie inside
+
+Sums of products are made with fractions, exactly: a library for linear algebra takes other routines on another CPU, and
+the last digits of a result would be that machine's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from itertools import combinations
+from statistics import correlation
 
 import numpy as np
 import numpy.typing as npt
@@ -125,33 +130,58 @@ def check(slowness: Slowness, trials: Sequence[Trial], gpus: dict[str, Gpus]) ->
 
 def fit(trials: Sequence[Trial], gpus: dict[str, Gpus]) -> Slowness:
     """The factors that make the squares of relative errors least; no resource is faster than its data sheet."""
-    parts = [step_parts(trial.work, trial.layout, gpus[trial.gpu]) for trial in trials]
-    ideal = np.array([[sum(p.seconds for p in row if p.resource == name) for name in RESOURCES] for row in parts])
-    given = np.array([sum(p.seconds for p in row if p.resource == "hbm") for row in parts])
-    measured = np.array([trial.seconds for trial in trials])
-    least = np.array([getattr(Slowness(), name) for name in RESOURCES])
-    above = _non_negative(ideal / measured[:, None], (measured - given - ideal @ least) / measured)
-    return Slowness(*(float(number) for number in least + above))
+    rows, wanted = [], []
+    for trial in trials:
+        parts = step_parts(trial.work, trial.layout, gpus[trial.gpu])
+        ideal = [sum(part.seconds for part in parts if part.resource == name) for name in RESOURCES]
+        known = sum(part.seconds for part in parts if part.resource == "hbm")
+        known += sum(getattr(Slowness(), name) * seconds for name, seconds in zip(RESOURCES, ideal, strict=True))
+        rows.append([Fraction(seconds / trial.seconds) for seconds in ideal])
+        wanted.append(Fraction((trial.seconds - known) / trial.seconds))
+    above = non_negative(rows, wanted)
+    least = (getattr(Slowness(), name) for name in RESOURCES)
+    return Slowness(*(float(start + number) for start, number in zip(least, above, strict=True)))
 
 
-def _non_negative(matrix: Numbers, wanted: Numbers) -> Numbers:
+def non_negative(rows: Sequence[Sequence[Fraction]], wanted: Sequence[Fraction]) -> list[Fraction]:
     """The least-squares solution without negative numbers: the best of those over every choice of columns."""
-    columns = range(matrix.shape[1])
-    best, least = np.zeros(len(columns)), float(wanted @ wanted)
+    columns = list(zip(*rows, strict=True))
+    products = [[_dot(one, other) for other in columns] for one in columns]
+    aims = [_dot(column, wanted) for column in columns]
+    best, most = [Fraction(0)] * len(columns), Fraction(0)
     for size in range(1, len(columns) + 1):
-        for chosen in map(list, combinations(columns, size)):
-            found = np.linalg.lstsq(matrix[:, chosen], wanted, rcond=None)[0]
-            rest = matrix[:, chosen] @ found - wanted
-            if (found >= 0).all() and float(rest @ rest) < least:
-                best, least = np.zeros(len(columns)), float(rest @ rest)
-                best[chosen] = found
+        for chosen in combinations(range(len(columns)), size):
+            found = _solved([[products[i][j] for j in chosen] + [aims[i]] for i in chosen])
+            explained = _dot(found, [aims[i] for i in chosen])  # of the sum of squares, by a least-squares solution
+            if found and min(found) >= 0 and explained > most:
+                best, most = [Fraction(0)] * len(columns), explained
+                for column, number in zip(chosen, found, strict=True):
+                    best[column] = number
     return best
+
+
+def _solved(system: list[list[Fraction]]) -> list[Fraction]:
+    """The solution of equations whose last column is the right-hand side, by elimination; none where it is not one."""
+    for pivot in range(len(system)):
+        usable = next((place for place in range(pivot, len(system)) if system[place][pivot]), None)
+        if usable is None:
+            return []
+        system[pivot], system[usable] = system[usable], system[pivot]
+        system[pivot] = [number / system[pivot][pivot] for number in system[pivot]]
+        for place, row in enumerate(system):
+            if place != pivot:
+                system[place] = [number - row[pivot] * lead for number, lead in zip(row, system[pivot], strict=True)]
+    return [row[-1] for row in system]
+
+
+def _dot(first: Sequence[Fraction], second: Sequence[Fraction]) -> Fraction:
+    return sum((one * other for one, other in zip(first, second, strict=True)), Fraction(0))
 
 
 def spearman(first: Numbers, second: Numbers) -> float:
     """The correlation of ranks; equal numbers share the mean of their ranks."""
-    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+    return correlation(_ranks(first), _ranks(second))
 
 
-def _ranks(numbers: Numbers) -> Numbers:
-    return np.array([(numbers < number).sum() + (numbers == number).sum() / 2 for number in numbers])
+def _ranks(numbers: Numbers) -> list[float]:
+    return [float((numbers < number).sum() + (numbers == number).sum() / 2) for number in numbers]
