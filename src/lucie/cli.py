@@ -81,7 +81,7 @@ def reproduce(
     from lucie.groups import require
     from lucie.machine import cores
     from lucie.stages import Stages, get_tier, load_tiers
-    from lucie.terminal import line, out, show_counts, show_report
+    from lucie.terminal import line, out, show_counts, show_progress, show_report
     from lucie.verify import judge_again
 
     project = Project.find()
@@ -100,7 +100,7 @@ def reproduce(
             continue
         if stale:
             require(chosen.groups)
-        engine.execute(project, chosen.name, stale, jobs or cores(), _show_progress)
+        engine.execute(project, chosen.name, stale, engine.here(jobs or cores()), show_progress)
         report = judge_again(project, chosen.name)
         (show_report if stale else show_counts)(report)
         _say_whether_as_published(project, chosen.name)
@@ -494,14 +494,6 @@ def _published_tiers(project: Project) -> list[str]:
     if not names:
         raise UsageError("There are no results in results/. Make some with: lucie reproduce")
     return names
-
-
-def _show_progress(progress: Any) -> None:
-    from lucie.terminal import line
-
-    if progress.state != "running":
-        style = "green" if progress.state == "done" else "bold red"
-        line(progress.stage, f"{progress.state}  {progress.seconds:.1f} s", style)
 
 
 def _say_whether_as_published(project: Project, tier: str) -> None:

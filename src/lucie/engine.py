@@ -1,4 +1,4 @@
-"""Runs the stages of a tier that are out of date, side by side where they can be.
+"""Runs the stages of a tier that are out of date, side by side where they can be: here, or as batch jobs.
 
 What is out of date is decided here, by content (lucie.manifest). Snakemake executes: it gets just those stages as a
 plan, in a folder of its own that starts empty, so that it never decides anything. When nothing is out of date it is
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from lucie.errors import StageError
 from lucie.files import write_json
@@ -25,6 +27,9 @@ from lucie.stages import Stage, Stages
 
 POLL_SECONDS = 0.1
 LOG_LINES = 12  # of the engine's own log, shown when it fails
+FOLDER = ".engine-"  # in build/TIER, with the plan and the marks, as long as it runs
+PLAN = "plan.json"
+CANCELLED = "cancelled"  # a mark that another command sets
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,31 @@ class Progress:
     seconds: float
 
 
-def plan(project: Project, tier: str) -> list[Stale]:
-    """The stages of ``tier`` whose results in build/ are out of date, in order, with those that need them."""
+@dataclass(frozen=True)
+class Place:
+    """Where stages run, and how the command `lucie` is called there."""
+
+    profile: str  # of workflow/profiles
+    arguments: list[str]  # for Snakemake
+    command: list[str] = field(default_factory=lambda: [sys.executable, "-m", "lucie"])
+    setup: list[str] = field(default_factory=list)  # shell commands before it
+    resources: dict[str, Any] = field(default_factory=dict)  # of each stage, as Snakemake calls them
+    logs: Path | None = None  # of its jobs, where they are jobs
+
+
+def here(jobs: int) -> Place:
+    """This machine, so many stages at a time."""
+    return Place("local", ["--cores", str(jobs)])
+
+
+def plan(project: Project, tier: str, wanted: Sequence[str] = ()) -> list[Stale]:
+    """The stages of ``tier`` whose results in build/ are out of date, in order, with those that need them.
+
+    Of ``wanted`` stages, only they and what they need; without them, all.
+    """
     manifest = Manifest.load(project.build / tier)
     stale: dict[str, Stale] = {}
-    for stage in _in_order(Stages.load(project), tier):
+    for stage in _in_order(Stages.load(project), tier, wanted):
         needed = [need for need in stage.run(tier).needs if need in stale]
         reason = f"needs {needed[0]}" if needed else why_stale(project, stage, tier, manifest)
         if reason:
@@ -56,7 +81,7 @@ def plan(project: Project, tier: str) -> list[Stale]:
     return list(stale.values())
 
 
-def _in_order(stages: Stages, tier: str) -> list[Stage]:
+def _in_order(stages: Stages, tier: str, wanted: Sequence[str]) -> list[Stage]:
     ordered: dict[str, Stage] = {}
 
     def add(stage: Stage) -> None:
@@ -65,47 +90,60 @@ def _in_order(stages: Stages, tier: str) -> list[Stage]:
                 add(stages.get(need))
         ordered[stage.id] = stage
 
-    for stage in stages.in_tier(tier):
+    for stage in map(stages.get, wanted) if wanted else stages.in_tier(tier):
         if stage.id not in ordered:
             add(stage)
     return list(ordered.values())
 
 
-def execute(project: Project, tier: str, stale: list[Stale], jobs: int, watch: Callable[[Progress], None]) -> None:
-    """Run the stages through Snakemake, ``jobs`` at a time.
+def execute(project: Project, tier: str, stale: list[Stale], place: Place, watch: Callable[[Progress], None]) -> None:
+    """Run the stages through Snakemake.
 
     Raises StageError with what each failed stage said; stages that do not need a failed one still run.
     """
     if not stale:
         return
     (project.build / tier).mkdir(parents=True, exist_ok=True)
-    folder = Path(mkdtemp(prefix=".engine-", dir=project.build / tier))
+    folder = Path(mkdtemp(prefix=FOLDER, dir=project.build / tier))
     names = {entry.stage.id for entry in stale}
     stages = {e.stage.id: [need for need in e.stage.run(tier).needs if need in names] for e in stale}
-    write_json(folder / "plan.json", {"tier": tier, "python": sys.executable, "stages": stages})
+    write_json(
+        folder / PLAN,
+        {
+            "tier": tier,
+            "command": place.command,
+            "setup": place.setup,
+            "resources": place.resources,
+            "stages": stages,
+            "jobs": place.logs is not None,
+        },
+    )
     try:
-        _snakemake(project, folder, jobs, watch)
+        _snakemake(project, folder, place, watch)
         failed = [name for name in stages if not (folder / f"{name}.done").exists()]
         if failed and not list(folder.glob("*.running")):
             raise StageError(_engine_said(folder))
         if failed:
-            raise StageError("\n".join(_said(folder, name) for name in failed))
+            raise StageError("\n".join(_said(folder, name, place.logs) for name in failed))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _snakemake(project: Project, folder: Path, jobs: int, watch: Callable[[Progress], None]) -> None:
+def _snakemake(project: Project, folder: Path, place: Place, watch: Callable[[Progress], None]) -> None:
     command = [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(project.root / "workflow" / "Snakefile")),
-        *("--profile", str(project.root / "workflow" / "profiles" / "local")),
+        *("--profile", str(project.root / "workflow" / "profiles" / place.profile)),
         *("--directory", str(folder)),
-        *("--cores", str(jobs)),
+        *place.arguments,
     ]
+    if place.logs:
+        command += ["--slurm-logdir", str(place.logs), "--slurm-jobname-prefix", jobs_name(folder)]
     environment = {**os.environ, "LUCIE_ROOT": str(project.root), "XDG_CACHE_HOME": str(project.build / ".cache")}
     started, seen = time.monotonic(), set[Path]()
     with (folder / "engine.log").open("w", encoding="utf-8") as log:
-        engine = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        # Its jobs are cancelled by Snakemake, told so once: a terminal's Ctrl-C is for us.
+        engine = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=bool(place.logs))
         try:
             while True:
                 ended = engine.poll() is not None
@@ -115,18 +153,26 @@ def _snakemake(project: Project, folder: Path, jobs: int, watch: Callable[[Progr
                         watch(Progress(mark.stem, mark.suffix[1:], time.monotonic() - started))
                 if ended:
                     return
+                if (folder / CANCELLED).exists():
+                    raise StageError("Cancelled. Submit again: what is done stays done.")
                 time.sleep(POLL_SECONDS)
         finally:
             if engine.poll() is None:
-                engine.terminate()
+                engine.send_signal(signal.SIGINT if place.logs else signal.SIGTERM)
                 engine.wait()
 
 
-def _said(folder: Path, stage: str) -> str:
+def jobs_name(folder: Path) -> str:
+    """What the names of the batch jobs of a run of the engine begin with."""
+    return f"lucie-{folder.name.removeprefix(FOLDER)}"
+
+
+def _said(folder: Path, stage: str, logs: Path | None) -> str:
     """What a failed stage said, or why it never started."""
     said = folder / f"{stage}.said"
     if said.is_file():
-        return said.read_text(encoding="utf-8").strip() or f"Stage '{stage}' ended without a word. Was it killed?"
+        where = f" Its job's log is in {logs}" if logs else ""
+        return said.read_text("utf-8").strip() or f"Stage '{stage}' ended without a word. Was it killed?{where}"
     return f"Stage '{stage}' did not run, because a stage it needs failed."
 
 

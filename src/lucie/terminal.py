@@ -14,6 +14,8 @@ from lucie.verify import Report
 if TYPE_CHECKING:
     from polars import DataFrame
 
+    from lucie.engine import Progress
+
 COLOURS = {
     "reproduced": "green",
     "within tolerance": "green",
@@ -38,6 +40,13 @@ def line(name: str, text: str, style: str = "") -> None:
     row.add_column(overflow="fold")
     row.add_row(Text(name), Text(text, style=style))
     out.print(row)
+
+
+def show_progress(progress: Progress) -> None:
+    """A stage that ended."""
+    if progress.state != "running":
+        style = "green" if progress.state == "done" else "bold red"
+        line(progress.stage, f"{progress.state}  {progress.seconds:.1f} s", style)
 
 
 def plain_table(frame: DataFrame) -> Table:

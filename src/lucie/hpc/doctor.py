@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lucie.errors import UsageError
 from lucie.hpc import provisions
-from lucie.hpc.chain import Chain, legs
+from lucie.hpc.chain import legs
 from lucie.hpc.checks import Check
 from lucie.hpc.scheduler import Scheduler, UnavailableError
 from lucie.hpc.sites import Jobs, Site
@@ -37,10 +37,9 @@ def checks(
     yield from provisions.data_checks(project, recipe, tokens)
 
 
-def refuse(site: Site, kind: str, chain: Chain, charged: str, qos: str, scheduler: Scheduler) -> None:
+def refuse(site: Site, kind: str, charged: str, qos: str, minutes: int, nodes: int, scheduler: Scheduler) -> None:
     """Raises UsageError for jobs that Slurm would not take, before it is asked to."""
-    nodes = max(leg.nodes for leg in chain.legs)
-    for check in job_checks(site, kind, charged, qos, chain.minutes, nodes, scheduler):
+    for check in job_checks(site, kind, charged, qos, minutes, nodes, scheduler):
         if check.state == "fail":
             raise UsageError(f"{check.name}: {check.says}")
 

@@ -43,6 +43,10 @@ class Queued:
     reason: str
     left: str
 
+    @property
+    def words(self) -> str:
+        return self.state.lower() + (f" ({self.reason})" if self.state == "PENDING" else f", {self.left} left")
+
 
 class Scheduler:
     """The Slurm of this machine."""
@@ -50,6 +54,14 @@ class Scheduler:
     @property
     def is_here(self) -> bool:
         return shutil.which("sbatch") is not None
+
+    @property
+    def keeps_accounts(self) -> bool:
+        """Whether it can be asked how jobs ended that it has forgotten."""
+        try:
+            return bool(ask("sacctmgr", "--noheader", "show", "cluster").strip())
+        except UnavailableError:
+            return False
 
     def partitions(self) -> dict[str, Partition]:
         """By name; nodes of one partition may differ, so their features are put together."""
@@ -80,6 +92,17 @@ class Scheduler:
             return {}
         rows = _rows("squeue", "--noheader", "--me", "--format=%A|%T|%r|%L")
         return {job: Queued(state, reason, left) for job, state, reason, left in rows if job in wanted}
+
+    def named(self, prefix: str) -> dict[str, tuple[str, Queued]]:
+        """The jobs whose names begin so and that wait or run, with their numbers, by the rule in their comments."""
+        if not self.is_here:
+            return {}
+        rows = _rows("squeue", "--noheader", "--me", "--format=%A|%j|%k|%T|%r|%L")
+        return {
+            comment.removeprefix("rule_"): (job, Queued(state, reason, left))
+            for job, name, comment, state, reason, left in rows
+            if name.startswith(prefix)
+        }
 
     def ended(self, jobs: Iterable[str]) -> dict[str, str]:
         """How jobs ended, by number, as far as Slurm still knows or keeps accounts."""

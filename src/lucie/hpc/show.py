@@ -12,9 +12,9 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def show_status(rows: list[Row]) -> None:
-    """One table of all trainings."""
+    """One table of all that was submitted."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    for header in ("training", "stage", "job"):
+    for header in ("of", "stage", "job"):
         table.add_column(header, no_wrap=True)
     table.add_column("state", overflow="fold")
     for header in ("progress", "loss", "time left"):
@@ -22,8 +22,7 @@ def show_status(rows: list[Row]) -> None:
     for row in rows:
         loss = "" if row.loss is None else f"{row.loss:.3f}"
         left = "" if row.seconds_left is None else _time(row.seconds_left)
-        progress = f"{row.step:,} of {row.last_step:,}"
-        table.add_row(row.training, row.stage, row.job, row.state, progress, loss, left)
+        table.add_row(row.work, row.stage, row.job, row.state, row.progress, loss, left)
     out.print(table)
 
 

@@ -1,4 +1,4 @@
-"""Where the trainings stand that were submitted: one row a leg."""
+"""Where what was submitted stands: one row a leg of a training, one row a stage."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from lucie.errors import UsageError
 from lucie.hpc.chain import CHAIN, JOBS, Chain, Leg
 from lucie.hpc.job import attempts
 from lucie.hpc.scheduler import Queued, Scheduler
+from lucie.hpc.stages import submissions
 from lucie.inputs import work_folder
 from lucie.project import Project
 from lucie.training.metrics import METRICS, Metrics, parse
@@ -20,16 +20,15 @@ RECENT = 20  # steps whose time says how long the others take
 
 @dataclass(frozen=True)
 class Row:
-    """A leg: which training and phases, its job and state, the step it is at, the last loss, and the time left."""
+    """A leg, or a stage: of which training or tier, its job and state, and how far a leg is."""
 
-    training: str
+    work: str
     stage: str
     job: str
     state: str
-    step: int
-    last_step: int
-    loss: float | None
-    seconds_left: float | None  # of training; waiting in the queue comes on top
+    progress: str = ""
+    loss: float | None = None
+    seconds_left: float | None = None  # of training; waiting in the queue comes on top
 
 
 def submitted(project: Project) -> list[Path]:
@@ -38,16 +37,8 @@ def submitted(project: Project) -> list[Path]:
     return sorted(path.parent.parent for folder in tiers for path in folder.glob(f"*/{JOBS}/{CHAIN}"))
 
 
-def folders(project: Project, named: list[Path]) -> list[Path]:
-    """Those that are named, or all under build/. Raises UsageError where there are none."""
-    found = named or submitted(project)
-    if not found:
-        raise UsageError("Nothing was submitted from here. Submit: lucie submit pretraining --tier TIER --site SITE")
-    return found
-
-
-def status(folder: Path, scheduler: Scheduler) -> Iterator[Row]:
-    """The rows of one training."""
+def training_rows(folder: Path, scheduler: Scheduler) -> Iterator[Row]:
+    """A row for each leg of one training."""
     chain = Chain.read(folder)
     path = folder / METRICS
     made = parse(path.read_text("utf-8")) if path.is_file() else []
@@ -57,23 +48,28 @@ def status(folder: Path, scheduler: Scheduler) -> Iterator[Row]:
         ours = [line for line in made if leg.first_step <= line["step"] <= leg.last_step]
         step = ours[-1]["step"] if ours else leg.first_step - 1
         yield Row(
-            training=chain.name,
+            work=chain.name,
             stage=" ".join(leg.phases),
             job=leg.job or "-",
             state=_state(chain, leg, queued, ended),
-            step=step,
-            last_step=leg.last_step,
+            progress=f"{step:,} of {leg.last_step:,}",
             loss=ours[-1]["loss"] if ours else None,
             seconds_left=_left(leg, step, ours),
         )
+
+
+def stage_rows(project: Project, scheduler: Scheduler) -> Iterator[Row]:
+    """A row for each stage that is submitted now."""
+    for submission in submissions(project):
+        for stage, job, state in submission.states(scheduler):
+            yield Row(f"tier {submission.tier}", stage, job or "-", state)
 
 
 def _state(chain: Chain, leg: Leg, queued: dict[str, Queued], ended: dict[str, str]) -> str:
     if chain.step >= leg.last_step:
         return "done"
     if leg.job in queued:
-        said = queued[leg.job]
-        return said.state.lower() + (f" ({said.reason})" if said.state == "PENDING" else f", {said.left} left")
+        return queued[leg.job].words
     if not leg.job:
         return "not submitted"
     mine = [attempt for attempt in attempts(chain.folder) if attempt.job == leg.job]

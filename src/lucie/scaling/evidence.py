@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import fsum
+
 import polars as pl
 
 from lucie import luciole
@@ -35,14 +37,14 @@ def kilowatts(project: Project) -> Range:
     """Of a GPU with its share of the node: energy by GPU hours of Luciole's trainings; bounds: of single ones."""
     trainings = _trainings(project)
     each = [watts / 1000 for watts in trainings["watts_per_gpu"]]
-    return Range(min(each), sum(trainings["total_energy"]) / sum(trainings["gpu_hours"]), max(each))
+    return Range(min(each), fsum(trainings["total_energy"]) / fsum(trainings["gpu_hours"]), max(each))
 
 
 def grams(project: Project) -> Range:
     """CO2 equivalent of a kWh in these trainings by the grid's operator; bounds: the extremes of three sources."""
     trainings = _trainings(project)
-    energy = sum(trainings["total_energy"])
-    by_source = {source: sum(trainings[f"total_emissions_{source}"]) / energy for source in luciole.SOURCES}
+    energy = fsum(trainings["total_energy"])
+    by_source = {source: fsum(trainings[f"total_emissions_{source}"]) / energy for source in luciole.SOURCES}
     return Range(min(by_source.values()), by_source["rte"], max(by_source.values()))
 
 

@@ -6,7 +6,7 @@ model.test.median_error, model.test.rank_correlation  # of the half that was not
 model.interval(seconds)  # eight of ten of that half lie inside
 
 Sums of products are made with fractions, exactly: a library for linear algebra takes other routines on another CPU, and
-the last digits of a result would be that machine's.
+the last digits of a result would be that machine's. Floats are added by fsum, as Python 3.12 adds otherwise than 3.11.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import combinations
+from math import fsum
 from statistics import correlation
 
 import numpy as np
@@ -133,9 +134,9 @@ def fit(trials: Sequence[Trial], gpus: dict[str, Gpus]) -> Slowness:
     rows, wanted = [], []
     for trial in trials:
         parts = step_parts(trial.work, trial.layout, gpus[trial.gpu])
-        ideal = [sum(part.seconds for part in parts if part.resource == name) for name in RESOURCES]
-        known = sum(part.seconds for part in parts if part.resource == "hbm")
-        known += sum(getattr(Slowness(), name) * seconds for name, seconds in zip(RESOURCES, ideal, strict=True))
+        ideal = [fsum(part.seconds for part in parts if part.resource == name) for name in RESOURCES]
+        known = fsum(part.seconds for part in parts if part.resource == "hbm")
+        known += fsum(getattr(Slowness(), name) * seconds for name, seconds in zip(RESOURCES, ideal, strict=True))
         rows.append([Fraction(seconds / trial.seconds) for seconds in ideal])
         wanted.append(Fraction((trial.seconds - known) / trial.seconds))
     above = non_negative(rows, wanted)

@@ -9,6 +9,7 @@ with that alone: what is missing to the ideal is communication, and processes th
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ def _measured(
         "batch": batch,
         "steps": steps.height,
         "seconds": steps["seconds"].median(),
-        "products": sum(part.seconds for part in parts if part.resource == "matrix"),
+        "products": math.fsum(part.seconds for part in parts if part.resource == "matrix"),
     }
 
 

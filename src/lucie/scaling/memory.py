@@ -11,6 +11,7 @@ nanotron 0.4 with FlashAttention and without sequence parallelism. Pipeline: one
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 from lucie.errors import UsageError
@@ -38,7 +39,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        return float(sum(asdict(self).values()))
+        return math.fsum(asdict(self).values())
 
     @property
     def largest(self) -> str:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from math import fsum
 
 from lucie.hpc.sites import Gpus
 from lucie.scaling.layout import Layout, Spread, Work
@@ -59,7 +60,7 @@ class Slowness:
 
     def seconds(self, parts: Iterable[Part]) -> float:
         """The time of all parts, one after the other."""
-        return sum(self.by_name(parts).values())
+        return fsum(self.by_name(parts).values())
 
     def by_name(self, parts: Iterable[Part]) -> dict[str, float]:
         """The time of each part."""

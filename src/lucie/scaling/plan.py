@@ -176,7 +176,7 @@ class Planner:
             slowness=slowness,
             waiting=self.model.slowness.seconds(parts) * self.model.slow_steps,
             step=self._range(name, slowness.seconds(parts)),
-            training=self._range(name, sum(every)),
+            training=self._range(name, math.fsum(every)),
             work=work,
             checkpoints=math.ceil(sum(steps.values()) / self.recipe.phase(name).checkpoint_every),
             checkpoint_seconds=size / self.site.checkpoint_speed.value,

@@ -1,0 +1,163 @@
+"""The verb `lucie submit`: stages as batch jobs that Snakemake watches, a training as a chain of jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lucie.errors import UsageError
+from lucie.project import Project
+
+if TYPE_CHECKING:
+    from lucie.hpc.sites import Site
+
+PLANNED = [16, 64, 512]  # GPUs
+TRAINING = "pretraining"
+IMAGES = {"training": "lucie-train", "stages": "lucie"}
+NO_IMAGE = "none"
+
+SiteOption = Annotated[str, typer.Option("--site", help="a site of config/sites/")]
+KindOption = Annotated[str, typer.Option("--gpu", help="which GPUs of the site, or `cpu`; without it, the site's")]
+ProjectOption = Annotated[str, typer.Option("--project", help="the project that the site charges")]
+QosOption = Annotated[str, typer.Option("--qos", help="one of the site's; without it, its default")]
+
+
+def submit(
+    stages: Annotated[list[str], typer.Argument(help="of config/stages.yaml; pretraining is a training, alone")],
+    tier: Annotated[str, typer.Option("--tier", help="record, mini, sample or full")] = "full",
+    site: SiteOption = "jean-zay",
+    recipe: Annotated[str, typer.Option("--recipe", help="of config/recipes/; without it, the tier's")] = "",
+    seed: Annotated[int, typer.Option("--seed", help="of the first weights; without it, the recipe's first")] = -1,
+    folder: Annotated[Path | None, typer.Option("--folder", help="of the run; without it, one under build/")] = None,
+    tokens: Annotated[Path | None, typer.Option("--tokens", help="token files; without it, the tier's")] = None,
+    kind: KindOption = "",
+    charged: ProjectOption = "",
+    qos: QosOption = "",
+    minutes: Annotated[int, typer.Option("--minutes", help="of a job; 0: as many as the site allows")] = 0,
+    image: Annotated[str, typer.Option("--image", help="of containers/lock.yaml, or `none`; without it, its own")] = "",
+    gpus: Annotated[list[int], typer.Option("--gpus", help="with --dry-run, to plan for; once or more")] = PLANNED,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show the jobs and, for `full`, the plan")] = False,
+) -> None:
+    """Run stages on a cluster, or train there: jobs that go on where the ones before stopped. Again: what is left."""
+    from lucie.hpc.sites import Site
+    from lucie.stages import Stages
+
+    project = Project.find()
+    known = Stages.load(project)
+    for stage in stages:
+        known.get(stage)
+    where = Site.load(project, site)
+    if stages == [TRAINING]:
+        _submit_training(
+            project, where, tier, recipe, seed, folder, tokens, kind, charged, qos, minutes, image, gpus, dry_run
+        )
+    elif TRAINING in stages:
+        raise UsageError(
+            f"A training is submitted alone, as it outlasts a job: lucie submit {TRAINING}. Submit the stages before "
+            "it first, and those after it when lucie status says that it is done."
+        )
+    else:
+        _submit_stages(project, where, tier, stages, charged, qos, minutes, image, dry_run)
+
+
+def _submit_stages(
+    project: Project,
+    site: Site,
+    tier: str,
+    stages: list[str],
+    charged: str,
+    qos: str,
+    minutes: int,
+    image: str,
+    dry_run: bool,
+) -> None:
+    from lucie import engine
+    from lucie.hpc import container
+    from lucie.hpc.doctor import refuse
+    from lucie.hpc.scheduler import Scheduler
+    from lucie.hpc.stages import KIND, place, ready, refuse_twice
+    from lucie.terminal import line, out, show_progress
+
+    scheduler = Scheduler()
+    stale = ready(project, tier, stages)
+    for entry in stale:
+        line(entry.stage.id, entry.reason, "dim")
+    if not stale:
+        out.print("nothing is out of date")
+        return
+    found = None if image == NO_IMAGE else container.find(project, site, image or IMAGES["stages"])
+    where = place(project, site, tier, scheduler, "PROJECT" if dry_run else charged, qos, minutes, found)
+    if dry_run:
+        asked = " ".join(f"{name}={value}" for name, value in where.resources.items())
+        out.print(f"{len(stale)} stages would be submitted, each as a job with {asked}", soft_wrap=True)
+        return
+    jobs = site.job(KIND)
+    refuse(site, KIND, charged, qos, minutes or 60 * jobs.hours, 1, scheduler)
+    refuse_twice(project, tier, scheduler)
+    out.print(f"{len(stale)} stages, a job each. This command waits for them; Ctrl-C cancels them.")
+    engine.execute(project, tier, stale, where, show_progress)
+    out.print(f"Judge what came of it: lucie reproduce --tier {tier}")
+
+
+def _submit_training(
+    project: Project,
+    site: Site,
+    tier: str,
+    recipe: str,
+    seed: int,
+    folder: Path | None,
+    tokens: Path | None,
+    kind: str,
+    charged: str,
+    qos: str,
+    minutes: int,
+    image: str,
+    gpus: list[int],
+    dry_run: bool,
+) -> None:
+    from lucie.hpc import container
+    from lucie.hpc.chain import Chain, submit_chain
+    from lucie.hpc.doctor import refuse
+    from lucie.hpc.provisions import purged
+    from lucie.hpc.scheduler import Scheduler
+    from lucie.terminal import line, out
+    from lucie.training.recipe import Recipe
+
+    chosen, scheduler = Recipe.load(project, recipe or tier), Scheduler()
+    kind = kind or site.trains
+    seed = chosen.seeds[0] if seed < 0 else seed
+    folder = folder or chosen.folder(project, seed)
+    if dry_run and (recipe or tier) == "full":
+        from lucie.scaling.plan import make_plan
+        from lucie.scaling.show import show_plan
+
+        show_plan(make_plan(project, chosen, site, kind, gpus))
+    if not tokens:
+        tokens = project.build / chosen.tier / "work" / "tokens" if dry_run else chosen.tokens_folder(project)
+    wanted = image or IMAGES["training"]
+    found = None if wanted == NO_IMAGE or dry_run else container.find(project, site, wanted)  # a plan needs no image
+    if dry_run and not charged:
+        charged = "PROJECT"
+    chain = Chain.plan(chosen, seed, tokens, folder, site, kind, charged, qos, minutes, found)
+    if warning := purged(site, chain.folder):
+        line("folder", warning, "yellow")
+    if dry_run:
+        for leg in chain.open():
+            job = chain.batch_job(project, leg)
+            line(job.name, f"steps {leg.first_step:,} to {leg.last_step:,}: {', '.join(leg.phases)}")
+            out.print(job.script(chain.jobs_folder), markup=False, soft_wrap=True)
+        return
+    if not chain.open():
+        line(chain.name, f"finished: step {chain.step:,}. Nothing is left to submit.")
+        return
+    if found:
+        container.check(found)
+    refuse(site, kind, charged, qos, chain.minutes, max(leg.nodes for leg in chain.legs), scheduler)
+    for leg in submit_chain(project, chain, scheduler):
+        line(
+            f"job {leg.job}",
+            f"{', '.join(leg.phases)}: steps {leg.first_step:,} to {leg.last_step:,}, {leg.nodes} nodes",
+        )
+    out.print("Follow it with: lucie status")
