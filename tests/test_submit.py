@@ -16,10 +16,10 @@ import pytest
 from cluster import Slurm, UnavailableError, borrowed
 from conftest import ROOT, edit, write_notebook
 
+from lucie.cli import INTERRUPTED
 from lucie.errors import Exit, MismatchError, UsageError
 from lucie.files import sha256
 from lucie.hpc import container, images
-from lucie.hpc.scheduler import Scheduler
 from lucie.hpc.sites import Site
 from lucie.hpc.stages import place, ready
 from lucie.project import Project
@@ -123,35 +123,39 @@ def test_stages_are_jobs_each_after_those_that_it_needs(jean_zay: Slurm, toys: P
     assert not list(toys.build.glob("record/.engine-*"))
 
 
-def test_what_was_cancelled_is_submitted_again_and_nothing_else(jean_zay: Slurm, toys: Project) -> None:
+def test_ctrl_c_cancels_the_jobs_and_what_is_left_is_submitted_again(jean_zay: Slurm, toys: Project) -> None:
     running = started(jean_zay, toys)
     jean_zay.until(lambda: values(toys) if (toys.build / "record/values.json").exists() else {}, len, "a stage", 60)
-    assert "cancelled: " in lucie(jean_zay, toys, "cancel").stdout
-    _, complaint = running.communicate(timeout=120)
-    assert running.returncode == Exit.STAGE_FAILED
-    assert "Cancelled. Submit again" in complaint
-    assert not jean_zay.ask("squeue", "--noheader")
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == INTERRUPTED
+    assert not list(toys.build.glob("record/.engine-*"))
+    jean_zay.until(lambda: jean_zay.ask("squeue", "--noheader"), lambda rows: not rows, "the queue", 60)
     (toys.notebooks / "go").touch()
     again = lucie(jean_zay, toys, *SUBMIT)
     assert again.returncode == Exit.HELD, again.stderr
     assert "first " not in again.stdout and values(toys) == {"first.sum": 6, "second.sum": 12, "alone.sum": 7}
 
 
-def test_ctrl_c_cancels_the_jobs(jean_zay: Slurm, toys: Project) -> None:
+def test_what_is_submitted_can_be_cancelled_from_elsewhere(jean_zay: Slurm, toys: Project) -> None:
     running = started(jean_zay, toys)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=60) == 130
+    assert "cancelled: " in lucie(jean_zay, toys, "cancel").stdout
+    _, complaint = running.communicate(timeout=60)
+    assert running.returncode == Exit.STAGE_FAILED and "Cancelled. Submit again" in complaint
     jean_zay.until(lambda: jean_zay.ask("squeue", "--noheader"), lambda rows: not rows, "the queue", 60)
-    assert not list(toys.build.glob("record/.engine-*"))
 
 
-def test_a_stage_that_fails_says_why(jean_zay: Slurm, toys: Project) -> None:
+def test_a_stage_that_fails_says_why_and_one_whose_job_was_killed_that_it_was(jean_zay: Slurm, toys: Project) -> None:
+    """The job is killed from outside, as an administrator does."""
     edit(toys.notebooks / "first.ipynb", 'records.load(\\"input/numbers\\")', "1 / 0")
-    done = lucie(jean_zay, toys, *SUBMIT)
-    assert done.returncode == Exit.STAGE_FAILED
-    assert "Stage 'first' failed in cell" in done.stderr and "ZeroDivisionError" in done.stderr
-    assert "Stage 'second' did not run, because a stage it needs failed." in done.stderr
-    assert values(toys) == {"alone.sum": 7}
+    running = started(jean_zay, toys)
+    (mark,) = toys.build.glob("record/.engine-*/alone.running")
+    jean_zay.cancel(int(mark.read_text()))
+    _, complaint = running.communicate(timeout=120)
+    assert running.returncode == Exit.STAGE_FAILED
+    said = " ".join(complaint.split())
+    assert "'alone' ended without a word. Was it killed? Its job's log is in" in said
+    assert "Stage 'first' failed in cell" in said and "ZeroDivisionError" in said
+    assert "Stage 'second' did not run, because a stage it needs failed." in said
 
 
 def test_what_slurm_would_refuse_is_refused_before(jean_zay: Slurm, toys: Project) -> None:
@@ -210,17 +214,17 @@ def test_a_stage_runs_in_the_image_of_the_lock_and_shows_it(jean_zay: Slurm, lis
 
 
 def test_an_image_of_another_commit_or_that_was_changed_is_refused(listed: Project) -> None:
-    site, scheduler = Site.load(listed, "slurm"), Scheduler()
+    site = Site.load(listed, "slurm")
     image = container.find(listed, site, "lucie")
     assert image is not None
-    inside = place(listed, site, "record", scheduler, image=image).command
+    inside = place(listed, site, "record", image=image).command
     assert f"{listed.build}:/opt/lucie/build" in inside and inside[-2:] == [str(image.path), "lucie"]
     image.path.write_bytes(b"an Image")
     with pytest.raises(MismatchError, match="Nothing was started"):
-        place(listed, site, "record", scheduler, image=image)
+        place(listed, site, "record", image=image)
     edit(listed.root / "src/lucie/toy.py", "2", "3")
     with pytest.raises(UsageError, match=r"holds commit .* and src/lucie/toy.py is another here"):
-        place(listed, site, "record", scheduler, image=image)
+        place(listed, site, "record", image=image)
 
 
 # Trainings

@@ -55,14 +55,6 @@ class Scheduler:
     def is_here(self) -> bool:
         return shutil.which("sbatch") is not None
 
-    @property
-    def keeps_accounts(self) -> bool:
-        """Whether it can be asked how jobs ended that it has forgotten."""
-        try:
-            return bool(ask("sacctmgr", "--noheader", "show", "cluster").strip())
-        except UnavailableError:
-            return False
-
     def partitions(self) -> dict[str, Partition]:
         """By name; nodes of one partition may differ, so their features are put together."""
         found: dict[str, Partition] = {}

@@ -1,7 +1,7 @@
 """Stages as batch jobs: each one that is out of date is a job, which Snakemake submits and waits for.
 
     stale = ready(project, "mini", ["tokenizer", "training_mix"])
-    where = place(project, site, "mini", Scheduler(), charged="abc")
+    where = place(project, site, "mini", charged="abc")
     engine.execute(project, "mini", stale, where, print)
 
 The training itself is none of them: it is a chain of jobs (`lucie.hpc.chain`), after which its notebook finds it done.
@@ -52,7 +52,6 @@ def place(
     project: Project,
     site: Site,
     tier: str,
-    scheduler: Scheduler,
     charged: str = "",
     qos: str = "",
     minutes: int = 0,
@@ -72,7 +71,6 @@ def place(
     resources |= {"qos": qos} if qos else {}
     resources |= {"slurm_extra": " ".join(others)} if others else {}
     arguments = [] if account else ["--slurm-no-account"]
-    arguments += [] if scheduler.keeps_accounts else ["--slurm-status-command", "squeue"]
     made = Place("slurm", arguments, setup=jobs.setup, resources=resources, logs=project.build / tier / "jobs")
     return made if image is None else _inside(project, made, image)
 
