@@ -11,12 +11,12 @@ import pytest
 from conftest import Lucie, edit
 
 from lucie.claims import load_all
+from lucie.config import read_yaml
 from lucie.coverage import coverage
 from lucie.errors import Exit, UsageError
 from lucie.paper import NoTexError, build_report
 from lucie.paper.numbers import Numbers, escape, format_value, scientific
 from lucie.project import Project
-from lucie.stages import read_yaml
 
 TEX = shutil.which("latexmk") and shutil.which("pdflatex")
 needs_tex = pytest.mark.skipif(not TEX, reason="no TeX here: apt-get install texlive-latex-recommended latexmk lmodern")

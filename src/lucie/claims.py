@@ -9,16 +9,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from lucie.config import Strict, read_yaml
 from lucie.errors import UsageError, unknown
 from lucie.project import Project
 from lucie.records import pick
-from lucie.stages import read_yaml
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Published(Strict):

@@ -13,27 +13,19 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from lucie import reading
+from lucie import fetching, reading
+from lucie.corpus import verbs as corpus
 from lucie.errors import Exit, LucieError, UsageError
 from lucie.evaluation import verbs as evaluation
 from lucie.hpc import verbs as cluster
 from lucie.project import Project
 
-
-def _need_corpus() -> None:
-    from lucie.groups import require
-
-    require(["corpus"])
-
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 records = typer.Typer(no_args_is_help=True, help="The published figures as our own tables.")
-fetch = typer.Typer(no_args_is_help=True, help="What needs the network; every download is pinned.")
-corpus = typer.Typer(no_args_is_help=True, help="Documents: counted, filtered, deduplicated.", callback=_need_corpus)
 app.add_typer(records, name="records")
-app.add_typer(corpus, name="corpus")
-app.add_typer(fetch, name="fetch")
-evaluation.register(app, fetch)
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(fetching.app, name="fetch")
+evaluation.register(app, fetching.app)
 reading.register(app)
 cluster.register(app)
 
@@ -264,205 +256,6 @@ def train(
     with training_bar(chosen) as watch:
         outcome = train_recipe(chosen, seed, tokens or chosen.tokens_folder(project), folder, until, watch)
     show_outcome(chosen, folder, outcome, time.time() - started)
-
-
-CorpusArgument = Annotated[str, typer.Argument(help="a corpus of config/corpora/, or any folder of documents")]
-IntoOption = Annotated[Path | None, typer.Option("--into", help="working folder; without it, one under build/")]
-JobsOption = Annotated[int, typer.Option("--jobs", help="workers; 0: one a core")]
-SetOption = Annotated[list[str], typer.Option("--set", help="NAME=VALUE, a setting of its recipe: on_bad_input=skip")]
-
-
-@corpus.command("count")
-def corpus_count(
-    name: CorpusArgument,
-    jobs: JobsOption = 0,
-    settings: SetOption = [],  # noqa: B006
-    as_json: JsonOption = False,
-) -> None:
-    """Count documents, words, characters and bytes."""
-    from lucie.corpus.recipe import Recipe
-    from lucie.corpus.show import counting, show_counts
-    from lucie.corpus.statistics import count
-    from lucie.machine import cores
-
-    project = Project.find()
-    source = Recipe.load(project, name, settings).source(project)
-    with counting(sum(shard.bytes for shard in source.shards())) as progress:
-        found = count(source, jobs or cores(), progress)
-    if as_json:
-        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
-    else:
-        show_counts(found)
-
-
-@corpus.command("build")
-def corpus_build(
-    name: CorpusArgument,
-    into: IntoOption = None,
-    jobs: JobsOption = 0,
-    settings: SetOption = [],  # noqa: B006
-    site: Annotated[str, typer.Option("--site", help="with --dry-run: where the plan must fit")] = "jean-zay",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the plan")] = False,
-) -> None:
-    """Filter and deduplicate a corpus; a rerun goes on where the last one stopped."""
-    from lucie.corpus.plan import plan
-    from lucie.corpus.recipe import Recipe
-    from lucie.corpus.show import cleaning_bars, show_cleaned
-    from lucie.corpus.work import clean
-    from lucie.hpc.sites import Site
-    from lucie.machine import cores
-    from lucie.terminal import line
-
-    project = Project.find()
-    recipe = Recipe.load(project, name, settings)
-    if dry_run:
-        for what, text in plan(project, recipe, Site.load(project, site)):
-            line(what, text)
-        return
-    with cleaning_bars(recipe.source(project).shards()) as watch:
-        cleaning, report = clean(project, recipe, into or recipe.work(project), jobs or cores(), watch)
-    show_cleaned(cleaning, report)
-
-
-@corpus.command("submit")
-def corpus_submit(
-    name: CorpusArgument,
-    into: IntoOption = None,
-    settings: SetOption = [],  # noqa: B006
-    site: Annotated[str, typer.Option("--site", help="a site of config/sites/")] = "slurm",
-    charged: Annotated[str, typer.Option("--project", help="the project that the site charges")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be submitted")] = False,
-) -> None:
-    """Filter and deduplicate a corpus as job arrays on Slurm; submitting again reruns only what is not done."""
-    from lucie.corpus.recipe import Recipe
-    from lucie.corpus.submit import submit_cleaning
-    from lucie.hpc.sites import Site
-    from lucie.terminal import line, out
-
-    project = Project.find()
-    recipe, where = Recipe.load(project, name, settings), Site.load(project, site)
-    arrays = submit_cleaning(project, recipe, into or recipe.work(project), where, charged, dry_run)
-    for array in arrays:
-        line(array.step, f"{array.tasks} tasks in {array.elements} jobs: {array.job}")
-    if not arrays:
-        out.print("every task is done. Sum up with: lucie corpus build")
-
-
-@corpus.command("task")
-def corpus_task(
-    name: CorpusArgument,
-    step: Annotated[str, typer.Argument(help="model, filter, compare, duplicates or write")],
-    element: Annotated[int, typer.Argument(help="which job of the step's array, from 0")],
-    into: IntoOption = None,
-    settings: SetOption = [],  # noqa: B006
-) -> None:
-    """Do the tasks of one job of an array."""
-    from lucie.corpus.recipe import Recipe
-    from lucie.corpus.submit import run_element
-    from lucie.terminal import line
-
-    project = Project.find()
-    recipe = Recipe.load(project, name, settings)
-    tasks = run_element(project, recipe, into or recipe.work(project), step, element)
-    line(step, f"tasks {', '.join(map(str, tasks))} done")
-
-
-@fetch.command("upstream")
-def fetch_upstream(
-    into: Annotated[Path, typer.Option("--into", help="where to put the files")] = Path("build/upstream"),
-    mirror: Annotated[
-        Path | None, typer.Option("--mirror", help="a folder that holds them, instead of the network")
-    ] = None,
-) -> None:
-    """Get the authors' raw files at their pinned commits."""
-    from lucie.pinned import fetch as fetch_files
-    from lucie.pinned import progress_bar
-    from lucie.records.upstream import load_pins
-    from lucie.terminal import line
-
-    pins = load_pins(Project.find())
-    with progress_bar(pins.values()) as progress:
-        new = fetch_files(pins, into, mirror, progress)
-    line("upstream", f"{len(pins)} raw files in {into}, {new} of them new, all as pinned")
-
-
-@fetch.command("sample")
-def fetch_sample(
-    into: Annotated[Path, typer.Option("--into", help="where to put the corpus")] = Path("data/sample"),
-    mirror: Annotated[
-        Path | None,
-        typer.Option("--mirror", help="a folder of raw files (REPOSITORY/COMMIT/PATH) or finished files"),
-    ] = None,
-) -> None:
-    """Make a corpus of openly licensed real text (30 MB) from pinned files of public repositories."""
-    from lucie.corpus.sample import fetch_sample as make_sample
-    from lucie.corpus.sample import load_subsets
-    from lucie.pinned import progress_bar
-    from lucie.terminal import line
-
-    project = Project.find()
-    subsets = load_subsets(project)
-    with progress_bar(pin for subset in subsets for pin in subset.pins.values()) as progress:
-        new = make_sample(project, into, mirror, progress)
-    documents = sum(subset.finished.documents for subset in subsets)
-    size = sum(subset.finished.bytes for subset in subsets) / 1e6
-    held = f"{documents:,} documents, {size:.1f} MB in {into}"
-    line("sample", f"{len(subsets)} subsets, {len(new)} of them new: {held}, all as pinned")
-
-
-@fetch.command("tokenizers")
-def fetch_tokenizers(
-    into: Annotated[Path, typer.Option("--into", help="where to put them")] = Path("data/tokenizers"),
-    mirror: Annotated[
-        Path | None,
-        typer.Option("--mirror", help="a folder that holds them (or all raw files), instead of the network"),
-    ] = None,
-) -> None:
-    """Get the authors' tokenizers at their pinned commit; say which others are missing, and why."""
-    from lucie.pinned import progress_bar
-    from lucie.terminal import line
-    from lucie.tokenizer import others
-
-    project = Project.find()
-    pins = others.load_pins(project)
-    with progress_bar(pins.values()) as progress:
-        new = others.fetch(project, into, mirror, progress)
-    line("tokenizers", f"{', '.join(others.found(into))} in {into}, {new} of {len(pins)} files new, all as pinned")
-    for lacking in others.missing(project, into):
-        line(lacking.name, f"missing: {lacking.repository}: {lacking.reason}", "yellow")
-
-
-@fetch.command("full")
-def fetch_full(
-    into: Annotated[Path, typer.Option("--into", help="where to put the files")] = Path("data/full"),
-    only: Annotated[
-        list[str], typer.Option("--only", help="only files of this pattern, once or more; * matches across folders")
-    ] = [],  # noqa: B006
-    mirror: Annotated[
-        Path | None, typer.Option("--mirror", help="a folder fetched before, instead of the network")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say how many files and bytes there are")] = False,
-) -> None:
-    """Mirror the whole Lucie Training Dataset from the Hugging Face hub; a rerun goes on where the last one stopped."""
-    from rich.filesize import decimal
-
-    from lucie.corpus.recipe import Recipe
-    from lucie.hub.fetch import fetch_hub, listing, listing_of_mirror
-    from lucie.pinned import byte_bar
-    from lucie.terminal import line
-
-    hub = Recipe.load(Project.find(), "full").hub
-    if hub is None:
-        raise UsageError("config/corpora/full.yaml names no dataset of the hub. Restore it from git.")
-    wanted = listing_of_mirror(hub, mirror, only) if mirror else listing(hub, only)
-    held = f"{len(wanted.files):,} files, {decimal(wanted.bytes)}"
-    source = f"{wanted.repository} at {wanted.revision}, commit {wanted.commit[:12]}"
-    if dry_run:
-        line("full", f"{held}: {source}")
-        return
-    with byte_bar("full", wanted.bytes) as progress:
-        new = fetch_hub(wanted, into, mirror, progress)
-    line("full", f"{held} in {into}, {len(new):,} of them new: {source}")
 
 
 def _make_report(project: Project, results: Path) -> None:

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lucie.config import read_yaml
 from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256, write_json
 from lucie.inputs import input_file
 from lucie.manifest import Manifest, StageManifest, wrong_outputs
 from lucie.project import Project
-from lucie.stages import Stages, get_tier, read_yaml
+from lucie.stages import Stages, get_tier
 
 Entity = dict[str, Any]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -96,24 +95,3 @@ def _download(pin: Pin, target: Path, url: str) -> None:
             "Check the network, or give a folder that holds the files with --mirror DIR."
         ) from error
     Path(arrived).replace(target)
-
-
-@contextmanager
-def progress_bar(pins: Iterable[Pin]) -> Iterator[Progress]:
-    """A bar on the terminal: bytes of the files that are there, and the time left."""
-    with byte_bar("raw files", sum(pin.bytes for pin in pins)) as advance:
-        yield lambda pin: advance(pin.bytes)
-
-
-@contextmanager
-def byte_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal over so many bytes, with the time left; what it gives is told how many came."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from lucie.terminal import out
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=out) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)

@@ -70,13 +70,6 @@ class Project:
             return Commit("unknown", dirty=True)
         return Commit(head, dirty=bool(self._git("status", "--porcelain", "--", ":!results", ":!build")))
 
-    def changed_since(self, commit: str) -> list[str]:
-        """The tracked files, by their paths, that differ from a commit. Raises UsageError for one that is not here."""
-        names = self._git("diff", "--name-only", commit, "--", ":!results", ":!build")
-        if names is None:
-            raise UsageError(f"There is no commit {commit[:12]} here. Fetch it with git.")
-        return names.splitlines()
-
     def _git(self, *arguments: str) -> str | None:
         command = ["git", "-C", str(self.root), *arguments]
         try:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from lucie.config import Strict, checked, find, read_mapping, read_yaml
 from lucie.errors import UsageError, unknown
 from lucie.notebook import RECORD
 from lucie.project import MARKER, Project
 
 
-class TierRun(BaseModel):
+class TierRun(Strict):
     """What a stage needs in one tier."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reads: list[str] = Field(description="as lucie.inputs names them: input/NAME, corpus/NAME, ...")
     needs: list[str] = Field(default=[], description="stages whose outputs this one reads")
@@ -27,10 +25,8 @@ class TierRun(BaseModel):
     keep_on_new_image: bool = Field(default=False, description="too dear to rerun for a new container image")
 
 
-class Stage(BaseModel):
+class Stage(Strict):
     """One notebook with its parameters, inputs and outputs."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     notebook: str
@@ -46,10 +42,8 @@ class Stage(BaseModel):
         return self.tiers[tier]
 
 
-class Tier(BaseModel):
+class Tier(Strict):
     """A scale at which the stages run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     says: str
@@ -92,31 +86,14 @@ class Stages:
 def load_tiers(project: Project) -> dict[str, Tier]:
     """Every tier by name: `record`, then the others by name."""
     folder = project.root / "config" / "tiers"
-    tiers = {}
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            tiers[path.stem] = Tier.model_validate({"name": path.stem, **read_yaml(path)})
-        except (ValidationError, TypeError) as error:
-            raise UsageError(f"{path} is not a tier: {error}") from error
+    tiers = {path.stem: _tier(path) for path in sorted(folder.glob("*.yaml"))}
     return dict(sorted(tiers.items(), key=lambda entry: entry[0] != RECORD))
 
 
 def get_tier(project: Project, name: str) -> Tier:
     """The tier of that name."""
-    tiers = load_tiers(project)
-    if name not in tiers:
-        raise unknown("tier", name, tiers)
-    return tiers[name]
+    return _tier(find(project, "tiers", name, "tier"))
 
 
-def read_yaml(path: Path) -> Any:
-    """A YAML file's content."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} is missing. It is part of the repository: git checkout -- {path.name}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not valid YAML: {error}") from error
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+def _tier(path: Path) -> Tier:
+    return checked(Tier, {"name": path.stem, **read_mapping(path)}, str(path))

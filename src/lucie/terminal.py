@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,7 +16,8 @@ from lucie.verify import Report
 if TYPE_CHECKING:
     from polars import DataFrame
 
-    from lucie.engine import Progress
+    from lucie.engine import Progress as Ended
+    from lucie.pinned import Pin
 
 COLOURS = {
     "reproduced": "green",
@@ -42,11 +45,29 @@ def line(name: str, text: str, style: str = "") -> None:
     out.print(row)
 
 
-def show_progress(progress: Progress) -> None:
+def show_progress(progress: Ended) -> None:
     """A stage that ended."""
     if progress.state != "running":
         style = "green" if progress.state == "done" else "bold red"
         line(progress.stage, f"{progress.state}  {progress.seconds:.1f} s", style)
+
+
+@contextmanager
+def pin_bar(pins: Iterable[Pin]) -> Iterator[Callable[[Pin], None]]:
+    """A bar over the bytes of pinned files; what it gives is told which file is there."""
+    with byte_bar("raw files", sum(pin.bytes for pin in pins)) as advance:
+        yield lambda pin: advance(pin.bytes)
+
+
+@contextmanager
+def byte_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar over so many bytes, with the time left; what it gives is told how many came."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
 
 
 def plain_table(frame: DataFrame) -> Table:

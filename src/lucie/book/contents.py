@@ -16,12 +16,13 @@ from typing import Any
 
 from lucie.book import links
 from lucie.claims import Claim, Judged, Unjudged, load_all
+from lucie.config import read_yaml
 from lucie.errors import MismatchError, UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest, StageManifest, load_values
 from lucie.notebook import RECORD
 from lucie.project import Project
-from lucie.stages import Stage, Stages, get_tier, read_yaml
+from lucie.stages import Stage, Stages, get_tier
 from lucie.tolerance import Cell
 from lucie.verdict import Verdict
 from lucie.verify import Report, judge, verify

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from lucie.book import cells, links
 from lucie.book.contents import Chapter, Contents, TierContents
 from lucie.claims import Claim, Committed, Contradiction, Published
-from lucie.stages import Stages, read_yaml
+from lucie.config import read_yaml
+from lucie.stages import Stages
 from lucie.tolerance import DIFFERS, EXPLAINED, Cell
 from lucie.verdict import Verdict
 from lucie.verify import VERDICTS

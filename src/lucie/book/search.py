@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from lucie.book import links
 from lucie.book.pages import Pages, slug
-from lucie.stages import read_yaml
+from lucie.config import read_yaml
 
 Entry = tuple[str, str, str, str]  # title, kind, page, text
 

@@ -11,21 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from lucie.config import Strict, checked, find, read_mapping
 from lucie.corpus.licences import Rights
 from lucie.corpus.sources import Folder, OnBadInput
-from lucie.errors import MismatchError, UsageError, unknown
+from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256
 from lucie.hub.mirror import MANIFEST, Hub, check_mirror
 from lucie.project import Project
-from lucie.stages import read_yaml
 
 ANY_FOLDER = "folder"
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Lists(Strict):
@@ -85,25 +81,17 @@ class Recipe(Strict):
         ``settings`` change it: NAME=VALUE, the value as in YAML, the name with a dot for an inner one
         (`columns.language=meta.lang`). Raises UsageError for what there is not or cannot be.
         """
-        folder = project.root / "config" / "corpora"
-        path = folder / f"{name}.yaml"
         content: dict[str, Any] = {"name": name, "argument": name, "settings": list(settings)}
-        if path.is_file() and Path(name).name == name != ANY_FOLDER:
-            content |= read_yaml(path)
+        if name != ANY_FOLDER and (project.root / "config" / "corpora" / f"{name}.yaml").is_file():
+            content |= read_mapping(find(project, "corpora", name, "corpus"))
         elif Path(name).is_dir():
-            content |= {**read_yaml(folder / f"{ANY_FOLDER}.yaml"), "name": ANY_FOLDER}
+            content |= {**read_mapping(find(project, "corpora", ANY_FOLDER, "corpus")), "name": ANY_FOLDER}
             content |= {"folder": str(Path(name).resolve()), "argument": str(Path(name).resolve())}
         else:
-            known = [other.stem for other in folder.glob("*.yaml") if other.stem != ANY_FOLDER]
-            raise unknown("corpus or folder", name, known)
+            find(project, "corpora", name, "corpus or folder", hidden=[ANY_FOLDER])
         for setting in settings:
             _set(content, setting)
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UsageError(f"Corpus '{name}': {where}: {first['msg']}.") from error
+        return checked(cls, content, f"Corpus '{name}'")
 
     @property
     def name_of_work(self) -> str:

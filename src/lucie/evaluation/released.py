@@ -18,6 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
+from lucie.config import read_yaml
 from lucie.errors import UsageError
 from lucie.evaluation.runner import Evaluation, Watch, run
 from lucie.evaluation.suite import Suite
@@ -25,7 +26,6 @@ from lucie.evaluation.worker import Model
 from lucie.hub.mirror import Hub, Mirror
 from lucie.project import Project
 from lucie.records import load_record
-from lucie.stages import read_yaml
 from lucie.tolerance import DIFFERS, WITHIN
 
 ERRORS = 2  # standard errors within which a score counts as the published one

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lucie.errors import UsageError, unknown
+from lucie.config import checked, find, read_mapping
 from lucie.project import Project
-from lucie.stages import read_yaml
 
 
 class SuiteTask(BaseModel):
@@ -58,15 +57,8 @@ class Suite(BaseModel):
     @classmethod
     def load(cls, project: Project, name: str) -> Suite:
         """Raises UsageError for a suite that does not exist or is malformed."""
-        folder = project.root / "config" / "suites"
-        if not (folder / f"{name}.yaml").is_file():
-            raise unknown("suite", name, sorted(path.stem for path in folder.glob("*.yaml")))
-        try:
-            return cls.model_validate({"name": name, **read_yaml(folder / f"{name}.yaml")})
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"config/suites/{name}.yaml: {where}: {first['msg']}.") from error
+        path = find(project, "suites", name, "suite")
+        return checked(cls, {"name": name, **read_mapping(path)}, str(path))
 
     def tasks_folder(self, project: Project) -> Path | None:
         """Where its own task files are; None for a suite of lm-eval's tasks."""

@@ -112,8 +112,7 @@ def fetch_model(
 
     from lucie.evaluation.released import Released, weights
     from lucie.hub.fetch import fetch_hub, listing, listing_of_mirror
-    from lucie.pinned import byte_bar
-    from lucie.terminal import line
+    from lucie.terminal import byte_bar, line
 
     asked, project = Released.parse(model), Project.find()
     wanted = weights(listing_of_mirror(asked.hub, mirror) if mirror else listing(asked.hub))
@@ -140,10 +139,10 @@ def fetch_bench(
     project = Project.find()
     if suite == "bench":
         from lucie.evaluation import bench
-        from lucie.pinned import progress_bar
+        from lucie.terminal import pin_bar
 
         files = bench.load_files(project)
-        with progress_bar(file.pin for file in files) as progress:
+        with pin_bar(file.pin for file in files) as progress:
             new = bench.fetch(project, into, mirror, progress)
         line("bench", f"{len(files)} tests in {into}, {new} of them new, all as pinned")
         return
@@ -158,8 +157,7 @@ def _mirror_data_sets(project: Project, suite: str, into: Path) -> None:
     from lucie.evaluation.suite import Suite
     from lucie.hub.fetch import fetch_hub, listing
     from lucie.hub.mirror import Hub
-    from lucie.pinned import byte_bar
-    from lucie.terminal import line
+    from lucie.terminal import byte_bar, line
 
     names = list(dict.fromkeys(task.data for task in Suite.load(project, suite).tasks if task.data))
     lacking = []

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lucie.config import read_yaml
 from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256
 from lucie.hpc.sites import Site
 from lucie.manifest import CONTAINER_VARIABLE
 from lucie.project import Project
-from lucie.stages import read_yaml
 
 LOCK = Path("containers/lock.yaml")
 

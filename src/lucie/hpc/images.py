@@ -84,6 +84,18 @@ def checkout(project: Project) -> Path:
     return target
 
 
+def others(project: Project, commit: str) -> list[str]:
+    """The tracked files, by their paths, that are not here as an image of that commit holds them.
+
+    The lock is none: it lists the image, so it is always newer. Raises UsageError for a commit that is not here.
+    """
+    command = ["git", "-C", str(project.root), "diff", "--name-only", commit, "--", ":!results", f":!{LOCK}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"Git cannot tell what changed since commit {commit[:12]}: {done.stderr.strip()}")
+    return done.stdout.splitlines()
+
+
 def verify(project: Project, name: str, image: Path) -> Locked:
     """The lock's entry of an image. Raises MismatchError where the file, or what it was made from, is another."""
     entry = container.locked(project).get(name)

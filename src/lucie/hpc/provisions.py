@@ -54,7 +54,8 @@ def _storage(name: str, storage: Storage, needed: float, files: int) -> Check:
     if storage.bytes and needed > storage.bytes:
         return Check(name, "warn", f"its quota of {decimal(storage.bytes)} does not hold all checkpoints")
     if storage.inodes and files > storage.inodes:
-        return Check(name, "warn", f"its quota of {storage.inodes:,} files does not hold the {files:,} of checkpoints")
+        says = f"its quota of {storage.inodes:,} files does not hold the {files:,} of checkpoints"
+        return Check(name, "warn", f"{says}. Each becomes one with: lucie pack")
     return Check(name, "ok", f"${storage.variable}: quota {decimal(storage.bytes)}, {storage.inodes:,} files")
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from lucie.config import Strict, checked, find, read_mapping
 from lucie.errors import UsageError, unknown
 from lucie.project import Project
-from lucie.stages import read_yaml
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Qos(Strict):
@@ -123,11 +119,5 @@ class Site(Strict):
     @classmethod
     def load(cls, project: Project, name: str) -> Site:
         """The site of that name."""
-        folder = project.root / "config" / "sites"
-        path = folder / f"{name}.yaml"
-        if not path.is_file():
-            raise unknown("site", name, [other.stem for other in folder.glob("*.yaml")])
-        try:
-            return cls.model_validate({"name": name, **read_yaml(path)})
-        except (ValidationError, TypeError) as error:
-            raise UsageError(f"{path} is not a site: {error}") from error
+        path = find(project, "sites", name, "site")
+        return checked(cls, {"name": name, **read_mapping(path)}, str(path))

@@ -20,6 +20,7 @@ from lucie.engine import CANCELLED, FOLDER, PLAN, Place, Stale, jobs_name, plan
 from lucie.errors import UsageError
 from lucie.hpc import container
 from lucie.hpc.container import LOCK, Image
+from lucie.hpc.images import others
 from lucie.hpc.scheduler import Queued, Scheduler
 from lucie.hpc.sites import Site
 from lucie.project import Project
@@ -77,9 +78,9 @@ def place(
 
 def _inside(project: Project, made: Place, image: Image) -> Place:
     commit = container.locked(project)[image.name].commit
-    if others := [path for path in project.changed_since(commit) if path != LOCK.as_posix()]:
+    if changed := others(project, commit):
         raise UsageError(
-            f"Image {image.name} of {LOCK} holds commit {commit[:12]}, and {others[0]} is another here. Check that "
+            f"Image {image.name} of {LOCK} holds commit {commit[:12]}, and {changed[0]} is another here. Check that "
             "commit out, or build the image anew, or run without: --image none"
         )
     container.check(image)

@@ -1,4 +1,4 @@
-"""The verbs of the cluster: submit, job, status, logs, cancel, doctor, image. `lucie.cli` registers them."""
+"""The verbs of the cluster but `submit` and `image`, which have modules of their own. `lucie.cli` registers all."""
 
 from __future__ import annotations
 
@@ -112,10 +112,42 @@ def doctor(
     raise typer.Exit(Exit.USAGE if any(check.state == "fail" for check in found) else Exit.HELD)
 
 
+def pack(
+    folder: Annotated[Path, typer.Argument(help="of a training")],
+    into: Annotated[Path | None, typer.Option("--into", help="where to; without it, `packed` in the folder")] = None,
+    keep: Annotated[int, typer.Option("--keep", help="so many of the last checkpoints stay as they are")] = 1,
+) -> None:
+    """Make each checkpoint of a training one file, where a disk counts files."""
+    from rich.filesize import decimal
+
+    from lucie.terminal import line
+    from lucie.training.archive import pack_run
+
+    checkpoints = folder / "checkpoints"
+    if not checkpoints.is_dir():
+        raise UsageError(f"{folder} is no folder of a training: it has no checkpoints.")
+    packed = 0
+    for path in pack_run(checkpoints, into or folder / "packed", keep):
+        line(f"step {path.stem}", f"{path}, {decimal(path.stat().st_size)}")
+        packed += 1
+    line("packed", f"{packed} checkpoints, {keep} left as they are")
+
+
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="a checkpoint that was packed")],
+    folder: Annotated[Path, typer.Argument(help="of a training")],
+) -> None:
+    """Make the folder of a checkpoint again from its archive, every file checked."""
+    from lucie.terminal import line
+    from lucie.training.archive import unpack as unpack_one
+
+    line("unpacked", str(unpack_one(archive, folder / "checkpoints")))
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(submit)
     app.command(hidden=True)(job)
-    for verb in (status, logs, cancel, doctor):
+    for verb in (status, logs, cancel, doctor, pack, unpack):
         app.command()(verb)
     app.add_typer(image_verbs.app, name="image")

@@ -13,22 +13,18 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from lucie.config import Strict, checked, find, read_mapping
 from lucie.errors import UsageError, unknown
 from lucie.mixture.later import extend
 from lucie.mixture.main import weigh
 from lucie.project import Project
-from lucie.stages import read_yaml
 from lucie.training.schedule import Phase as Schedule
 
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ByKind = dict[str, dict[str, Number]]  # language: {category: number}
 PHASES = ("main", "extension", "annealing")
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class RampUp(Strict):
@@ -106,21 +102,12 @@ class Mix(Strict):
     @classmethod
     def load(cls, project: Project, name: str) -> Mix:
         """The mix config/mixes/NAME.yaml. Raises UsageError where there is none, or it says what cannot be."""
-        folder = project.root / "config" / "mixes"
-        path = folder / f"{name}.yaml"
-        if not path.is_file():
-            raise unknown("mix", name, [other.stem for other in folder.glob("*.yaml")])
-        return cls.read(path)
+        return cls.read(find(project, "mixes", name, "mix"))
 
     @classmethod
     def read(cls, path: Path) -> Mix:
         """The mix that a YAML file describes; its name is the file's."""
-        try:
-            return cls.model_validate({"name": path.stem, **read_yaml(path)})
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UsageError(f"Mix '{path.stem}': {where}: {first['msg']}.") from error
+        return checked(cls, {"name": path.stem, **read_mapping(path)}, str(path))
 
     def phase(self, name: str) -> Phase:
         """One of the three phases."""

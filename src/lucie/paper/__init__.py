@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from lucie.config import read_yaml
 from lucie.errors import LucieError, StageError, UsageError
 from lucie.files import write_atomic
 from lucie.manifest import Manifest, load_values
@@ -17,7 +18,6 @@ from lucie.paper import tables, verdicts
 from lucie.paper.links import Places, cell_links
 from lucie.paper.numbers import Numbers
 from lucie.project import Project
-from lucie.stages import read_yaml
 from lucie.verdict import Verdict
 from lucie.verify import judge
 

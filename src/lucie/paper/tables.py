@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from lucie.config import Strict, read_yaml
 from lucie.errors import UsageError
 from lucie.paper.links import Places, indexed
 from lucie.paper.numbers import code, escape, format_value, grouped
-from lucie.stages import read_yaml
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Column(Strict):

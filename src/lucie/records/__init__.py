@@ -20,9 +20,9 @@ import polars as pl
 import polars.selectors as cs
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from lucie.config import read_yaml
 from lucie.errors import UsageError, unknown
 from lucie.project import Project
-from lucie.stages import read_yaml
 
 Stamp = tuple[int, int] | None
 KINDS = ("input", "published", "transcribed")

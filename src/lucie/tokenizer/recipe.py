@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from lucie.errors import UsageError, unknown
+from lucie.config import checked, find, read_mapping
 from lucie.project import Project
-from lucie.stages import read_yaml
 from lucie.tokenizer.bpe import Options
 
 
@@ -26,14 +25,8 @@ class TokenizerRecipe(BaseModel):
     @classmethod
     def load(cls, project: Project, name: str) -> TokenizerRecipe:
         """The recipe config/tokenizers/NAME.yaml. Raises UsageError where there is none, or it says what cannot be."""
-        path = cls.path(project, name)
-        if not path.is_file():
-            raise unknown("tokenizer", name, [other.stem for other in path.parent.glob("*.yaml")])
-        try:
-            return cls.model_validate({"name": name, **read_yaml(path)})
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        path = find(project, "tokenizers", name, "tokenizer")
+        return checked(cls, {"name": name, **read_mapping(path)}, str(path))
 
     @staticmethod
     def path(project: Project, name: str) -> Path:

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from lucie.config import checked, find, read_mapping
 from lucie.errors import UsageError, unknown
 from lucie.files import sha256_of
 from lucie.mixture.plan import PHASES, Mix
 from lucie.project import Project
-from lucie.stages import read_yaml
 from lucie.tokens.audit import PRODUCT
 from lucie.tokens.folder import LIST
 from lucie.training.scaling import flops_per_token
@@ -133,15 +133,12 @@ class Recipe(Strict):
     @classmethod
     def load(cls, project: Project, name: str) -> Recipe:
         """The recipe config/recipes/NAME.yaml with its mix. Raises UsageError for what cannot be."""
-        folder = project.root / "config" / "recipes"
-        if not (folder / f"{name}.yaml").is_file():
-            raise unknown("recipe", name, [path.stem for path in folder.glob("*.yaml")])
-        return cls.read(folder / f"{name}.yaml", lambda mix: Mix.load(project, mix))
+        return cls.read(find(project, "recipes", name, "recipe"), lambda mix: Mix.load(project, mix))
 
     @classmethod
     def read(cls, path: Path, find_mix: Any = None) -> Recipe:
         """The recipe that a YAML file describes; its name is the file's, its mix lies beside it or is found."""
-        content = {"name": path.stem, **read_yaml(path)}
+        content = {"name": path.stem, **read_mapping(path)}
         find_mix = find_mix or (lambda mix: Mix.read(path.with_name(f"{mix}.yaml")))
         content["mix"] = find_mix(content.get("mix", ""))
         return cls.of(content)
@@ -149,12 +146,7 @@ class Recipe(Strict):
     @classmethod
     def of(cls, content: dict[str, Any]) -> Recipe:
         """A recipe from its content. Raises UsageError for what cannot be."""
-        try:
-            recipe = cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UsageError(f"Recipe '{content['name']}': {where}: {first['msg']}.") from error
+        recipe = checked(cls, content, f"Recipe '{content['name']}'")
         recipe._check()
         return recipe
 
