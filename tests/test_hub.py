@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, Lucie, write
 from filelock import FileLock
 
-from lucie import cli
+from lucie import fetching
 from lucie.corpus.recipe import Recipe
 from lucie.errors import Exit, LucieError, MismatchError, UsageError
 from lucie.hub.mirror import MANIFEST, Hub, Mirror
@@ -383,7 +383,7 @@ def test_a_dry_run_only_says_how_much_there_is(
     hub: StandIn, dataset: Path, into: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    cli.fetch_full(into, [FRENCH], dry_run=True)
+    fetching.fetch_full(into, [FRENCH], dry_run=True)
     size = sum((dataset / path).stat().st_size for path in (WIKI, NEWS))
     assert f"2 files, {size / 1000:.1f} kB: {NAME} at v1.1, commit " in " ".join(capsys.readouterr().out.split())
     assert not into.exists()

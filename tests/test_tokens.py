@@ -547,7 +547,7 @@ def test_a_mix_file_is_typed(tmp_path: Path, project: Project) -> None:
     path = tmp_path / "mine.yaml"
     assert Mix.read(write(path, yaml.safe_dump(content))).name == "mine"
     content["epochs"]["fr"]["web"] = -1
-    with pytest.raises(UsageError, match=r"Mix 'mine': epochs\.fr\.web: Input should be greater"):
+    with pytest.raises(UsageError, match=r"mine\.yaml: epochs\.fr\.web: Input should be greater"):
         Mix.read(write(path, yaml.safe_dump(content)))
     with pytest.raises(UsageError, match=r"no mix 'minni'\. Did you mean 'mini'"):
         Mix.load(project, "minni")

@@ -26,9 +26,9 @@ class Strict(BaseModel):
 
 
 def find(project: Project, folder: str, name: str, what: str, hidden: Collection[str] = ()) -> Path:
-    """config/FOLDER/NAME.yaml. Raises UsageError where there is none, with those that there are but the hidden."""
+    """config/FOLDER/NAME.yaml. Raises UsageError, with those that there are, for another or a hidden one."""
     path = project.root / "config" / folder / f"{name}.yaml"
-    if Path(name).name != name or not path.is_file():
+    if name in hidden or Path(name).name != name or not path.is_file():
         raise unknown(what, name, sorted({other.stem for other in path.parent.glob("*.yaml")} - {*hidden}))
     return path
 

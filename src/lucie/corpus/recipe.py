@@ -82,7 +82,7 @@ class Recipe(Strict):
         (`columns.language=meta.lang`). Raises UsageError for what there is not or cannot be.
         """
         content: dict[str, Any] = {"name": name, "argument": name, "settings": list(settings)}
-        if name != ANY_FOLDER and (project.root / "config" / "corpora" / f"{name}.yaml").is_file():
+        if Path(name).name == name != ANY_FOLDER and (project.root / "config" / "corpora" / f"{name}.yaml").is_file():
             content |= read_mapping(find(project, "corpora", name, "corpus"))
         elif Path(name).is_dir():
             content |= {**read_mapping(find(project, "corpora", ANY_FOLDER, "corpus")), "name": ANY_FOLDER}
