@@ -28,7 +28,7 @@ from lucie.hpc.scheduler import Scheduler
 from lucie.hpc.sites import Site
 from lucie.project import Project
 from lucie.training.recipe import Recipe
-from lucie.training.run import Outcome
+from lucie.training.run import STOP, Outcome
 
 pytest.importorskip("torch", reason="training needs torch, which group 'train' installs")
 pytest.importorskip("nanotron", reason="training needs nanotron, which group 'train' installs")
@@ -192,11 +192,15 @@ def test_a_job_that_fails_is_queued_again_unless_it_is_no_accident(
     with pytest.raises(StageError, match="NCCL watchdog"):
         fails(10)
     assert [attempt.to_step for attempt in job.attempts(tmp_path)] == [5, 5, 5, 10, 10, 10, 10]
-    monkeypatch.setattr(job, "_train", lambda *_: Outcome(12, False, job.CANCELLED))
+    (tmp_path / STOP).write_text(job.ENDED)
+    monkeypatch.setattr(job, "_train", lambda *_: Outcome(12, False, job.ENDED))
     with pytest.raises(StageError, match="told to end"):
         job.run_leg(tmp_path, 0, Scheduler())
+    monkeypatch.setattr(Scheduler, "is_over_time", lambda self, job: True)
+    assert "queued again" in job.run_leg(tmp_path, 0, Scheduler()), "it was Slurm, at its limit"
+    (tmp_path / STOP).unlink()
     monkeypatch.setattr(job, "_train", lambda *_: Outcome(12, False, "the time given is over"))
-    assert "queued again" in job.run_leg(tmp_path, 0, Scheduler()) and len(queued) == 7
+    assert "queued again" in job.run_leg(tmp_path, 0, Scheduler()) and len(queued) == 8
 
 
 def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: Path, tmp_path: Path) -> None:
@@ -274,7 +278,7 @@ def test_what_slurm_refuses_is_refused_before(
 def test_a_chain_that_is_cut_off_ends_with_the_weights_of_one_that_is_not(
     jean_zay: Slurm, project: Project, tokens: Path, tmp_path: Path
 ) -> None:
-    """A node fails, the job is cancelled, another one reaches its limit; then it goes on to its end."""
+    """A node fails, the job is cancelled, then it hangs until it is warned, and until Slurm kills it at its limit."""
     tmp_path.chmod(0o755)
     folder, whole = tmp_path / "run", tmp_path / "whole"
     first, second = jobs(submit(jean_zay, project, tokens, folder))
@@ -296,11 +300,8 @@ def test_a_chain_that_is_cut_off_ends_with_the_weights_of_one_that_is_not(
     assert "cancelled" in lucie(jean_zay, project, "status", folder).stdout
 
     first, second = jobs(submit(jean_zay, project, tokens, folder))
-    reach(jean_zay, folder, stopped + 60)
-    held = workers(folder)
-    assert len(held) == 2, "one process on each node"
-    for pid in held:
-        os.kill(pid, signal.SIGSTOP)  # until its time is over, which tests do not wait for
+    log = folder / "jobs" / f"lucie-chained-1-0-{first}.out"
+    held = hanging(jean_zay, folder, stopped + 30)
     jean_zay.ask("scontrol", "update", f"JobId={first}", "EndTime=now+85")
     arguments = ("train", "chained", "--folder", whole, "--tokens", tokens)
     uninterrupted = lucie(jean_zay, project, *arguments)
@@ -309,9 +310,16 @@ def test_a_chain_that_is_cut_off_ends_with_the_weights_of_one_that_is_not(
     for pid in held:
         os.kill(pid, signal.SIGCONT)
     jean_zay.wait_for(first, "JobState", "PENDING")
-    assert stopped + 60 <= latest(folder) < MAIN
-    assert "the job is queued again" in (folder / "jobs" / f"lucie-chained-1-0-{first}.out").read_text()
+    warned = latest(folder)
+    assert stopped + 30 <= warned < MAIN
+    assert "the job is queued again" in log.read_text() and "TIME LIMIT" not in log.read_text()
+
     jean_zay.ask("scontrol", "update", f"JobId={first}", "StartTime=now")  # not in two minutes
+    hanging(jean_zay, folder, warned + 30)
+    jean_zay.ask("scontrol", "update", f"JobId={first}", "EndTime=now+1")
+    jean_zay.wait_for(first, "JobState", "PENDING", 3 * LOOK)
+    assert "DUE TO TIME LIMIT" in log.read_text() and warned <= latest(folder) < MAIN
+    jean_zay.ask("scontrol", "update", f"JobId={first}", "StartTime=now")
 
     assert jean_zay.wait(first, 120) == ["COMPLETED"], jean_zay.show(first)
     assert jean_zay.wait(second, 90) == ["COMPLETED"]
@@ -332,8 +340,18 @@ def reach(slurm: Slurm, folder: Path, step: int) -> None:
     while not path.is_file() or path.read_text("utf-8").count("\n") < step:
         if time.monotonic() > late:
             said = [log.read_text("utf-8") for log in [*(folder / "jobs").glob("*.out"), *folder.glob("*.log")]]
-            raise AssertionError("\n".join([*said, slurm.ask("squeue", "-a")]))
+            raise AssertionError("\n".join([*said, slurm.ask("squeue", "-a"), slurm.ask("sacct","-X","-D","--format=jobid,state,start,end,timelimit,elapsed"), slurm.log()]))
         time.sleep(0.02)
+
+
+def hanging(slurm: Slurm, folder: Path, step: int) -> list[int]:
+    """The processes of both nodes, stopped once the metrics of a step are written: tests do not wait for hours."""
+    reach(slurm, folder, step)
+    held = workers(folder)
+    assert len(held) == 2, "one process on each node"
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
+    return held
 
 
 def workers(folder: Path) -> list[int]:

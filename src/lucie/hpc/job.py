@@ -25,7 +25,7 @@ from lucie.training.run import STOP, Launch, Outcome, run
 
 ATTEMPTS = "attempts.jsonl"
 FAILURES = 3  # in a row, without a new checkpoint: then it is no accident
-CANCELLED = "signal SIGTERM"  # by scancel, a node that went down, or preemption: the last two Slurm itself queues again
+ENDED = "signal SIGTERM"  # scancel, a node that went down, preemption, or a time that is over: see _was_cancelled
 LEFT = 0.25  # of the minutes kept for a job's end: when they are left, what hangs is killed
 KILL = 30  # seconds between asking what hangs to end, and killing it
 PORT = 29500
@@ -58,8 +58,9 @@ class Attempt:
 def run_leg(folder: Path, number: int, scheduler: Scheduler) -> str:
     """Train a leg as far as the job's time goes; returns how it ended, for the log.
 
-    Queues the job again where the leg is not done: because its time was over, or it failed, fewer than `FAILURES` times
-    in a row without a new checkpoint. Raises StageError for a job that was cancelled, and what the training raises.
+    Queues the job again where the leg is not done: because its time was over, even if Slurm had to end it, or it
+    failed, fewer than `FAILURES` times in a row without a new checkpoint. Raises StageError for a job that was
+    cancelled, and what the training raises.
     """
     chain = Chain.read(folder)
     leg, started, before = chain.legs[number], time.time(), chain.step
@@ -69,14 +70,14 @@ def run_leg(folder: Path, number: int, scheduler: Scheduler) -> str:
         outcome = _train(chain, leg, started)
     except StageError as error:
         _note(chain, leg, before, chain.step, started, str(error), failed=True)
-        if _was_cancelled(folder) or len(list(takewhile(_in_vain, reversed(attempts(folder))))) >= FAILURES:
+        if _was_cancelled(folder, scheduler) or len(list(takewhile(_in_vain, reversed(attempts(folder))))) >= FAILURES:
             raise
         scheduler.requeue(_job())
         return f"it failed, and is queued again: {error}"
     _note(chain, leg, before, outcome.step, started, outcome.reason or "done", failed=False)
     if outcome.step >= leg.last_step:
         return f"leg {number} is done: step {outcome.step:,}"
-    if outcome.reason == CANCELLED:
+    if _was_cancelled(folder, scheduler):
         raise StageError(f"The job was told to end, and did so at step {outcome.step:,}. Submit the training again.")
     scheduler.requeue(_job())
     return f"step {outcome.step:,} of {leg.last_step:,} ({outcome.reason}); the job is queued again"
@@ -142,6 +143,8 @@ def _in_vain(attempt: Attempt) -> bool:
     return attempt.failed and attempt.to_step == attempt.from_step
 
 
-def _was_cancelled(folder: Path) -> bool:
+def _was_cancelled(folder: Path, scheduler: Scheduler) -> bool:
+    """Whether somebody ended the job; or a node did, or preemption, after which Slurm itself queues it again."""
     path = folder / STOP
-    return path.is_file() and path.read_text("utf-8") == CANCELLED
+    told = path.is_file() and path.read_text("utf-8") == ENDED
+    return told and not scheduler.is_over_time(_job())

@@ -110,6 +110,14 @@ class Scheduler:
             return {}
         return {job: state.split()[0] for job, state in rows if state}
 
+    def is_over_time(self, job: str) -> bool:
+        """Whether Slurm is ending a job because its time is over."""
+        try:
+            asked = ask("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%r")
+        except UnavailableError:
+            return False
+        return asked.strip() == "TimeLimit"
+
     def requeue(self, job: str) -> None:
         """Put a job back into the queue, even the one that asks. Raises StageError where Slurm does not."""
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
