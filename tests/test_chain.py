@@ -216,6 +216,7 @@ def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: P
     assert [name for name in good if found.get(name, ("",))[0] != "ok"] == [], found
     assert "not checked here: there is no nvidia-smi" in found["GPU"][1] or found["GPU"][0] == "ok"
     assert found["folder"][0] == "warn", "it lies where files are purged"
+    assert found["quota"] == ("warn", "not checked here: there is no idr_quota_project")
     assert found["store"] == ("warn", "not checked here: $STORE is no folder")
     assert found["mirror full"][0] == "warn" and "lucie fetch full" in found["mirror full"][1]
     found = lines("--project", "xyz", "--qos", "qos_gpu_h100-t3")

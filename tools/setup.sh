@@ -47,7 +47,7 @@ echo "set-up: installing ${groups:-base}; the whole log is $log"
 status="$venv/.status"
 {
     code=0
-    "$venv/bin/python" -m pip install --disable-pip-version-check --constraint requirements.lock --editable "$what" 2>&1 \
+    LC_ALL=C.UTF-8 "$venv/bin/python" -m pip install --disable-pip-version-check --constraint requirements.lock --editable "$what" 2>&1 \
         || code=$?
     echo "$code" > "$status"
 } | tee "$log" | awk '
@@ -59,4 +59,13 @@ if [ "$(cat "$status")" != 0 ]; then
     fail "pip could not install the packages. Is there a network? The log is $log"
 fi
 rm -f "$status"
+# Python reads this file in the locale of the day, which may not know the letters of our folder's name: so a relative path.
+LC_ALL=C.UTF-8 "$venv/bin/python" - <<'PYTHON'
+import os, sysconfig
+from pathlib import Path
+
+packages = Path(sysconfig.get_path("purelib")).resolve()
+(path,) = packages.glob("__editable__.lucie-*.pth")
+path.write_text(os.path.relpath(Path("src").resolve(), packages) + "\n")
+PYTHON
 printf '%s\n' "$lock" $wanted > "$stamp"

@@ -32,6 +32,8 @@ def storage_checks(site: Site, recipe: Recipe, folder: Path) -> Iterator[Check]:
     needed, files = checkpoints_of(recipe)
     for name, storage in site.storage.items():
         yield _storage(name, storage, needed, files)
+    if site.quota:
+        yield _quota(site.quota)
     if warning := purged(site, folder):
         yield Check("folder", "warn", warning)
     place = next(parent for parent in [folder, *folder.parents] if parent.is_dir())
@@ -41,7 +43,7 @@ def storage_checks(site: Site, recipe: Recipe, folder: Path) -> Iterator[Check]:
     if needed > free or (inodes and files > inodes):
         yield Check("checkpoints", "fail", f"{says}. Name a folder on another disk, or raise checkpoint_every.")
     else:
-        yield Check("checkpoints", "ok", f"{says}. A project's quota may be less: ask the site's own command")
+        yield Check("checkpoints", "ok", f"{says}. A project's quota may be less")
 
 
 def _storage(name: str, storage: Storage, needed: float, files: int) -> Check:
@@ -57,6 +59,14 @@ def _storage(name: str, storage: Storage, needed: float, files: int) -> Check:
         says = f"its quota of {storage.inodes:,} files does not hold the {files:,} of checkpoints"
         return Check(name, "warn", f"{says}. Each becomes one with: lucie pack")
     return Check(name, "ok", f"${storage.variable}: quota {decimal(storage.bytes)}, {storage.inodes:,} files")
+
+
+def _quota(command: str) -> Check:
+    """What the site's own command says: only people can read it, as no page shows its format."""
+    try:
+        return Check("quota", "warn", f"read what is left yourself:\n{ask(*command.split()).rstrip()}")
+    except UnavailableError as error:
+        return Check("quota", "warn", f"not checked here: {error}")
 
 
 def checkpoints_of(recipe: Recipe) -> tuple[int, int]:

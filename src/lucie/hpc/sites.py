@@ -101,6 +101,7 @@ class Site(Strict):
     trains: str = "cpu"  # the kind of jobs that trainings are made in
     images: Images = Images()
     storage: dict[str, Storage]
+    quota: str = ""  # the command that says how much of them is taken
     checkpoint_speed: Constant | None = None  # bytes/s that a checkpoint is written or read with
     gpus: dict[str, Gpus] = {}
 
