@@ -56,7 +56,9 @@ def upstream() -> Path:
 
 
 # Started first: no core waits for them at the end.
-LONGEST = ("test_offline.py", "test_training.py", "test_evaluation.py")
+LONGEST = (
+    "test_offline.py", "test_images.py", "test_training.py", "test_submit.py", "test_chain.py", "test_evaluation.py"
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,9 +1,7 @@
-"""Container images: their definitions, the lock, the launcher; with LUCIE_TEST_IMAGES=1 real ones, by a real Apptainer.
+"""Container images: their definitions, the lock, the launcher; and a real one, built and run by a real Apptainer.
 
-The real ones take minutes and the network (a Debian with Apptainer, another as the base, the packages), so they are
-made on demand only:
-
-    LUCIE_TEST_IMAGES=1 pytest tests/test_images.py
+That takes root, the network (a Debian with Apptainer, another as the base, the packages) and some minutes; where it
+cannot be had, the tests that need it say why.
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ SECTIONS = ["arguments", "help", "labels", "files", "post", "environment", "runs
 SCRIPT = ROOT / "tools" / "apptainer.sh"
 CANNOT = 3  # the script's exit code where Apptainer cannot be had
 ROUNDING = 1e-9  # of a value: the last digits of a fit depend on the machine's libraries
+QUICK = 'APPTAINER_MKSQUASHFS_ARGS="-comp zstd -Xcompression-level 1"'  # an image that lives for minutes
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -151,35 +150,68 @@ def test_what_runs_inside_sees_what_it_is_given_and_its_digest(tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the base of an image, a clone of HEAD, and an `apptainer` that is an ordinary user's."""
-    if not os.environ.get("LUCIE_TEST_IMAGES"):
-        pytest.skip("real images take minutes and the network: LUCIE_TEST_IMAGES=1 makes them")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where an ordinary user may look, too."""
     folder = tmp_path_factory.mktemp("images")
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o777)
-    root, base = folder / "root", folder / "base"
-    for words in (["make", root], ["base", root, base]):
-        done = subprocess.run([SCRIPT, *words], stderr=subprocess.PIPE, text=True)
-        if done.returncode == CANNOT:
-            pytest.skip(done.stderr.strip().splitlines()[-1])
-        assert done.returncode == 0, done.stderr
-    (folder / "bin").mkdir()
-    (folder / "out").mkdir()
-    (folder / "out").chmod(0o777)
-    enter = f"{SCRIPT} enter {root} {folder}:{folder} /etc/ssl/certs:/opt/ca --"
-    subprocess.run([*enter.split(), "apptainer", "--quiet", "build", folder / "base.sif", base], check=True)
-    for program in ("apptainer", "singularity"):
-        path = folder / "bin" / program
-        user = "setpriv --reuid=ci --regid=ci --init-groups env HOME=/home/ci"
-        path.write_text(f'#!/bin/sh\nexec {enter} {user} {program} "$@"\n')
-        path.chmod(0o755)
+    return folder
+
+
+def made(*words: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([SCRIPT, *words], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(making: subprocess.Popen[str]) -> None:
+    said = making.communicate()[1]
+    if making.returncode == CANNOT:
+        pytest.skip(said.strip().splitlines()[-1])
+    assert making.returncode == 0, said
+
+
+@pytest.fixture(scope="module")
+def root(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A Debian with Apptainer, on its way."""
+    wait_for(made("can"))  # by one alone: it may install what makes both
+    making = made("make", folder / "root")
+    yield making
+    making.wait()
+    subprocess.run([SCRIPT, "remove", folder / "root"], check=True)
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path, root: subprocess.Popen[str]) -> Iterator[Path]:
+    """A Debian with Python 3.11, from which images are made; the other one is made meanwhile."""
+    path = folder / "base"
+    wait_for(made("base", folder / "root", path))
+    yield path
+    subprocess.run([SCRIPT, "remove", path], check=True)
+
+
+@pytest.fixture(scope="module")
+def clone(folder: Path) -> Path:
+    """Of the commit that is checked out."""
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "clone"], check=True)
     (folder / "clone/build/images").mkdir(parents=True)
     (folder / "clone/build/images").chmod(0o777)
-    yield folder
-    for path in (root, base):
-        subprocess.run([SCRIPT, "remove", path], check=True)
+    return folder / "clone"
+
+
+@pytest.fixture(scope="module")
+def place(folder: Path, root: subprocess.Popen[str], base: Path, clone: Path) -> Path:
+    """The folder, with base.sif and an `apptainer` that is an ordinary user's."""
+    wait_for(root)
+    (folder / "bin").mkdir()
+    (folder / "out").mkdir()
+    (folder / "out").chmod(0o777)
+    enter = f"{SCRIPT} enter {folder / 'root'} {folder}:{folder} /etc/ssl/certs:/opt/ca --"
+    subprocess.run([*enter.split(), "apptainer", "--quiet", "build", folder / "base.sif", base], check=True)
+    for program in ("apptainer", "singularity"):
+        path = folder / "bin" / program
+        user = f"setpriv --reuid=ci --regid=ci --init-groups env HOME=/home/ci {QUICK}"
+        path.write_text(f'#!/bin/sh\nexec {enter} {user} {program} "$@"\n')
+        path.chmod(0o755)
+    return folder
 
 
 def lucie(place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -241,20 +273,36 @@ def values(folder: Path) -> dict[str, Any]:
     return {name: entry["value"] for name, entry in json.loads((folder / "values.json").read_text("utf-8")).items()}
 
 
-def test_post_runs_without_apptainer(place: Path) -> None:
-    """The fallback: the same section by bubblewrap, in the base as it was unpacked."""
+@pytest.mark.parametrize("name", ["lucie-train", "lucie"])
+def test_post_runs_without_apptainer(name: str, root: subprocess.Popen[str], base: Path, clone: Path) -> None:
+    """The fallback: the same section by bubblewrap, in the base as it was unpacked, with the packages of base alone."""
+    if name == "lucie" and root.wait() == 0:
+        pytest.skip("Apptainer itself runs it, in the tests above")
     if not shutil.which("bwrap"):
         pytest.skip("there is no bwrap: apt-get install bubblewrap")
-    path, root = ROOT / "containers/lucie.def", place / "base"
+    path = ROOT / "containers" / f"{name}.def"
     given = images.arguments(path) | {"SYSTEM": "", "GROUPS": "", "WHEELS": ""}
     parts = sections(path)
-    shutil.copytree(place / "clone", root / "opt/lucie", ignore=shutil.ignore_patterns("build", ".venv"))
+    shutil.copytree(clone, base / "opt/lucie", ignore=shutil.ignore_patterns("build", ".venv"), dirs_exist_ok=True)
     post, test = (re.sub(r"\{\{ (\w+) \}\}", lambda match: given[match[1]], parts[name]) for name in ("post", "test"))
-    enter = ["bwrap", "--bind", root, "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--die-with-parent"]
-    for name in ("/etc/resolv.conf", CERTIFICATES):
-        enter += ["--ro-bind", name, name]
+    enter = ["bwrap", "--bind", base, "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--die-with-parent"]
+    for file in ("/etc/resolv.conf", CERTIFICATES):
+        enter += ["--ro-bind", file, file]
     enter += ["--unshare-pid", "--clearenv", "--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin"]
-    for script in (post, test):
-        done = subprocess.run([*enter, "sh", "-c", script], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "the committed results hold" in done.stdout
+    done = subprocess.run([*enter, "sh", "-c", post], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    listed = {
+        file: (base / "opt" / file).read_text("utf-8").splitlines() for file in ("lucie.packages", "lucie.wheels")
+    }
+    assert any(line.startswith("python3.11\t") for line in listed["lucie.packages"])
+    assert f"papermill=={pinned('papermill')}" in listed["lucie.wheels"]
+    tested = subprocess.run([*enter, "sh", "-c", test], capture_output=True, text=True)
+    if name == "lucie":
+        assert "the committed results hold" in tested.stdout, tested.stderr
+    else:
+        assert tested.returncode and "No module named 'torch'" in tested.stderr, "its own test finds what was left out"
+
+
+def pinned(package: str) -> str:
+    lines = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+    return next(line.partition("==")[2] for line in lines if line.startswith(f"{package}=="))

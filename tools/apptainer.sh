@@ -1,5 +1,6 @@
 #!/bin/bash
 # A private Debian 13 with Apptainer, for machines that have none: what the tests of the images run in.
+#   tools/apptainer.sh can                                whether it can be had; installs mmdebstrap where it can
 #   tools/apptainer.sh make FOLDER                        installs it, some 400 MB, from Debian's mirror (half a minute)
 #   tools/apptainer.sh enter FOLDER [SOURCE:TARGET ...] -- COMMAND ...   runs a command with it as its root
 #   tools/apptainer.sh base FOLDER BASE                   a Debian 12 with Python 3.11 in the folder BASE, for an image
@@ -116,9 +117,10 @@ enter() {
 }
 
 case "${1:-}" in
+    can) require ;;
     make) make_root "${2:?which folder?}" ;;
     remove) remove_root "${2:?which folder?}" ;;
     base) make_base "${2:?which folder?}" "${3:?where to?}" ;;
     enter) shift; enter "$@" ;;
-    *) say "tools/apptainer.sh make|enter|base|remove FOLDER ..."; exit 2 ;;
+    *) say "tools/apptainer.sh can|make|enter|base|remove FOLDER ..."; exit 2 ;;
 esac
