@@ -20,6 +20,7 @@ reproduce:  ## rerun every stage on this machine, judge it, and make the report 
 
 test: lint  ## set-up and tests
 	@tools/tex.sh
+	@tools/testing.sh
 	@$(VENV)/bin/pytest -n auto
 
 lint:  ## style and types
