@@ -85,11 +85,11 @@ class Slurm:
         first = self.ask("scontrol", "--oneliner", "show", "job", str(job)).splitlines()[0]
         return dict(re.findall(r"(\S+?)=(\S*)", first))
 
-    def wait(self, job: int, timeout: float = 30) -> list[str]:
+    def wait(self, job: int, timeout: float = 90) -> list[str]:
         """The states once all of the job is over."""
         return self.until(lambda: self.states(job), lambda states: set(states) <= OVER, f"job {job}", timeout)
 
-    def wait_for(self, job: int, field: str, value: str, timeout: float = 30) -> None:
+    def wait_for(self, job: int, field: str, value: str, timeout: float = 90) -> None:
         """Waits until ``show`` has the value in the field."""
         self.until(lambda: self.show(job).get(field), lambda shown: shown == value, f"{field} of job {job}", timeout)
 

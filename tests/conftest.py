@@ -14,6 +14,7 @@ import cluster
 import pytest
 from hypothesis import settings
 
+from lucie.machine import cores
 from lucie.project import Project
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
@@ -59,6 +60,11 @@ def upstream() -> Path:
 LONGEST = (
     "test_offline.py", "test_images.py", "test_training.py", "test_submit.py", "test_chain.py", "test_evaluation.py"
 )  # fmt: skip
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: tests on a cluster wait for it most of the time."""
+    return cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -34,7 +34,7 @@ pytest.importorskip("torch", reason="training needs torch, which group 'train' i
 pytest.importorskip("nanotron", reason="training needs nanotron, which group 'train' installs")
 
 STEPS, MAIN = 212, 202  # of the recipe below, and of its first leg
-LOOK = 30  # Slurm looks so often, in seconds, who is beyond his time
+PATIENCE = 240  # seconds; Slurm looks every 30 who is beyond his time
 ADMINISTRATION = (
     "add qos qos_gpu_h100-t3 MaxWall=20:00:00 Flags=DenyOnLimit",
     "add qos qos_gpu_h100-dev MaxWall=02:00:00 Flags=DenyOnLimit",
@@ -307,7 +307,7 @@ def test_a_chain_that_is_cut_off_ends_with_the_weights_of_one_that_is_not(
     arguments = ("train", "chained", "--folder", whole, "--tokens", tokens)
     uninterrupted = lucie(jean_zay, project, *arguments)
     assert uninterrupted.returncode == 0, uninterrupted.stderr
-    jean_zay.until(lambda: (folder / "stop").is_file(), bool, "the warning", 2 * LOOK)
+    jean_zay.until(lambda: (folder / "stop").is_file(), bool, "the warning", PATIENCE)
     for pid in held:
         os.kill(pid, signal.SIGCONT)
     jean_zay.wait_for(first, "JobState", "PENDING")
@@ -318,12 +318,12 @@ def test_a_chain_that_is_cut_off_ends_with_the_weights_of_one_that_is_not(
     start_again(jean_zay, first)
     hanging(jean_zay, folder, warned + 30)
     jean_zay.ask("scontrol", "update", f"JobId={first}", "EndTime=now+1")
-    jean_zay.wait_for(first, "JobState", "PENDING", 3 * LOOK)
+    jean_zay.wait_for(first, "JobState", "PENDING", PATIENCE)
     assert "DUE TO TIME LIMIT" in log.read_text() and warned <= latest(folder) < MAIN
     start_again(jean_zay, first)
 
-    assert jean_zay.wait(first, 120) == ["COMPLETED"], jean_zay.show(first)
-    assert jean_zay.wait(second, 90) == ["COMPLETED"]
+    assert jean_zay.wait(first, PATIENCE) == ["COMPLETED"], jean_zay.show(first)
+    assert jean_zay.wait(second, PATIENCE) == ["COMPLETED"]
     assert same_weights(*(run / "checkpoints" / str(STEPS) for run in (folder, whole)))
     table = lucie(jean_zay, project, "status", folder).stdout
     assert table.count("done") == 2 and f"{MAIN} of {MAIN}" in table and f"{STEPS} of {STEPS}" in table
@@ -337,7 +337,7 @@ def latest(folder: Path) -> int:
 def reach(slurm: Slurm, folder: Path, step: int) -> None:
     """Until the metrics of a step are written."""
     path = folder / "metrics.jsonl"
-    late = time.monotonic() + 90
+    late = time.monotonic() + PATIENCE
     while not path.is_file() or path.read_text("utf-8").count("\n") < step:
         if time.monotonic() > late:
             said = [log.read_text("utf-8") for log in [*(folder / "jobs").glob("*.out"), *folder.glob("*.log")]]

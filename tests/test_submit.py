@@ -20,6 +20,7 @@ from lucie.cli import INTERRUPTED
 from lucie.errors import Exit, MismatchError, UsageError
 from lucie.files import sha256
 from lucie.hpc import container, images
+from lucie.hpc.scheduler import Scheduler
 from lucie.hpc.sites import Site
 from lucie.hpc.stages import place, ready
 from lucie.project import Project
@@ -29,6 +30,7 @@ ADMINISTRATION = (
     "add user root Account=abc@cpu",
 )
 SUBMIT = ("submit", "second", "alone", "--tier", "record", "--site", "jean-zay", "--project", "abc")
+PATIENCE = 240  # seconds, on a machine that has other things to do
 # A stage that waits until it is told to go on; it says that it began.
 WAITING = "import pathlib, time\npathlib.Path('began').touch()\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)"
 
@@ -80,7 +82,7 @@ def started(slurm: Slurm, project: Project) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "lucie", *SUBMIT]
     pipe = subprocess.PIPE
     running = subprocess.Popen(command, env=variables(slurm, project), stdout=pipe, stderr=pipe, text=True)
-    late = time.monotonic() + 90
+    late = time.monotonic() + PATIENCE
     while not (project.notebooks / "began").exists():
         assert time.monotonic() < late and running.poll() is None, running.communicate()
         time.sleep(0.1)
@@ -113,7 +115,7 @@ def test_stages_are_jobs_each_after_those_that_it_needs(jean_zay: Slurm, toys: P
     twice = lucie(jean_zay, toys, *SUBMIT)
     assert twice.returncode == Exit.USAGE and "are in the queue" in " ".join(twice.stderr.split())
     (toys.notebooks / "go").touch()
-    out, complaint = running.communicate(timeout=120)
+    out, complaint = running.communicate(timeout=PATIENCE)
     assert running.returncode == Exit.HELD, complaint
     assert [line.split()[0] for line in out.splitlines() if " done " in line][-1] in ("second", "alone")
     assert values(toys) == {"first.sum": 6, "second.sum": 12, "alone.sum": 7}
@@ -125,11 +127,13 @@ def test_stages_are_jobs_each_after_those_that_it_needs(jean_zay: Slurm, toys: P
 
 def test_ctrl_c_cancels_the_jobs_and_what_is_left_is_submitted_again(jean_zay: Slurm, toys: Project) -> None:
     running = started(jean_zay, toys)
-    jean_zay.until(lambda: values(toys) if (toys.build / "record/values.json").exists() else {}, len, "a stage", 60)
+    jean_zay.until(
+        lambda: values(toys) if (toys.build / "record/values.json").exists() else {}, len, "a stage", PATIENCE
+    )
     running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=60) == INTERRUPTED
+    assert running.wait(timeout=PATIENCE) == INTERRUPTED
     assert not list(toys.build.glob("record/.engine-*"))
-    jean_zay.until(lambda: jean_zay.ask("squeue", "--noheader"), lambda rows: not rows, "the queue", 60)
+    jean_zay.until(lambda: jean_zay.ask("squeue", "--noheader"), lambda rows: not rows, "the queue", PATIENCE)
     (toys.notebooks / "go").touch()
     again = lucie(jean_zay, toys, *SUBMIT)
     assert again.returncode == Exit.HELD, again.stderr
@@ -139,9 +143,9 @@ def test_ctrl_c_cancels_the_jobs_and_what_is_left_is_submitted_again(jean_zay: S
 def test_what_is_submitted_can_be_cancelled_from_elsewhere(jean_zay: Slurm, toys: Project) -> None:
     running = started(jean_zay, toys)
     assert "cancelled: " in lucie(jean_zay, toys, "cancel").stdout
-    _, complaint = running.communicate(timeout=60)
+    _, complaint = running.communicate(timeout=PATIENCE)
     assert running.returncode == Exit.STAGE_FAILED and "Cancelled. Submit again" in complaint
-    jean_zay.until(lambda: jean_zay.ask("squeue", "--noheader"), lambda rows: not rows, "the queue", 60)
+    jean_zay.until(lambda: jean_zay.ask("squeue", "--noheader"), lambda rows: not rows, "the queue", PATIENCE)
 
 
 def test_a_stage_that_fails_says_why_and_one_whose_job_was_killed_that_it_was(jean_zay: Slurm, toys: Project) -> None:
@@ -150,7 +154,7 @@ def test_a_stage_that_fails_says_why_and_one_whose_job_was_killed_that_it_was(je
     running = started(jean_zay, toys)
     (mark,) = toys.build.glob("record/.engine-*/alone.running")
     jean_zay.cancel(int(mark.read_text()))
-    _, complaint = running.communicate(timeout=120)
+    _, complaint = running.communicate(timeout=PATIENCE)
     assert running.returncode == Exit.STAGE_FAILED
     said = " ".join(complaint.split())
     assert "'alone' ended without a word. Was it killed? Its job's log is in" in said
@@ -217,14 +221,14 @@ def test_an_image_of_another_commit_or_that_was_changed_is_refused(listed: Proje
     site = Site.load(listed, "slurm")
     image = container.find(listed, site, "lucie")
     assert image is not None
-    inside = place(listed, site, "record", image=image).command
+    inside = place(listed, site, "record", Scheduler(), image=image).command
     assert f"{listed.build}:/opt/lucie/build" in inside and inside[-2:] == [str(image.path), "lucie"]
     image.path.write_bytes(b"an Image")
     with pytest.raises(MismatchError, match="Nothing was started"):
-        place(listed, site, "record", image=image)
+        place(listed, site, "record", Scheduler(), image=image)
     edit(listed.root / "src/lucie/toy.py", "2", "3")
     with pytest.raises(UsageError, match=r"holds commit .* and src/lucie/toy.py is another here"):
-        place(listed, site, "record", image=image)
+        place(listed, site, "record", Scheduler(), image=image)
 
 
 # Trainings

@@ -59,6 +59,7 @@ class Place:
     setup: list[str] = field(default_factory=list)  # shell commands before it
     resources: dict[str, Any] = field(default_factory=dict)  # of each stage, as Snakemake calls them
     logs: Path | None = None  # of its jobs, where they are jobs
+    cancel: Callable[[Path], object] = lambda folder: None  # what a run of the engine in a folder has submitted
 
 
 def here(jobs: int) -> Place:
@@ -142,7 +143,7 @@ def _snakemake(project: Project, folder: Path, place: Place, watch: Callable[[Pr
     environment = {**os.environ, "LUCIE_ROOT": str(project.root), "XDG_CACHE_HOME": str(project.build / ".cache")}
     started, seen = time.monotonic(), set[Path]()
     with (folder / "engine.log").open("w", encoding="utf-8") as log:
-        # Its jobs are cancelled by Snakemake, told so once: a terminal's Ctrl-C is for us.
+        # Snakemake may miss a Ctrl-C between two looks at its jobs: so the terminal's is for us alone.
         engine = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=bool(place.logs))
         try:
             while True:
@@ -157,8 +158,12 @@ def _snakemake(project: Project, folder: Path, place: Place, watch: Callable[[Pr
                     raise StageError("Cancelled. Submit again: what is done stays done.")
                 time.sleep(POLL_SECONDS)
         finally:
-            if engine.poll() is None:
-                engine.send_signal(signal.SIGINT if place.logs else signal.SIGTERM)
+            if engine.poll() is None and place.logs:
+                os.killpg(engine.pid, signal.SIGKILL)  # it submits no more; then what it has submitted is cancelled
+                engine.wait()
+                place.cancel(folder)
+            elif engine.poll() is None:
+                engine.terminate()
                 engine.wait()
 
 

@@ -1,7 +1,7 @@
 """Stages as batch jobs: each one that is out of date is a job, which Snakemake submits and waits for.
 
     stale = ready(project, "mini", ["tokenizer", "training_mix"])
-    where = place(project, site, "mini", charged="abc")
+    where = place(project, site, "mini", Scheduler(), charged="abc")
     engine.execute(project, "mini", stale, where, print)
 
 The training itself is none of them: it is a chain of jobs (`lucie.hpc.chain`), after which its notebook finds it done.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ def place(
     project: Project,
     site: Site,
     tier: str,
+    scheduler: Scheduler,
     charged: str = "",
     qos: str = "",
     minutes: int = 0,
@@ -72,11 +74,19 @@ def place(
     resources |= {"qos": qos} if qos else {}
     resources |= {"slurm_extra": " ".join(others)} if others else {}
     arguments = [] if account else ["--slurm-no-account"]
-    made = Place("slurm", arguments, setup=jobs.setup, resources=resources, logs=project.build / tier / "jobs")
-    return made if image is None else _inside(project, made, image)
+    return Place(
+        "slurm",
+        arguments,
+        command=[sys.executable, "-m", "lucie"] if image is None else _inside(project, image),
+        setup=jobs.setup,
+        resources=resources,
+        logs=project.build / tier / "jobs",
+        cancel=lambda folder: Submission(folder).cancel(scheduler),
+    )
 
 
-def _inside(project: Project, made: Place, image: Image) -> Place:
+def _inside(project: Project, image: Image) -> list[str]:
+    """The command `lucie` in an image."""
     commit = container.locked(project)[image.name].commit
     if changed := others(project, commit):
         raise UsageError(
@@ -86,8 +96,7 @@ def _inside(project: Project, made: Place, image: Image) -> Place:
     container.check(image)
     project.build.mkdir(exist_ok=True)
     binds = [f"{project.build}:{INSIDE / 'build'}", f"{project.root / 'data'}:{INSIDE / 'data'}:ro"]
-    command = container.command(image, binds, {}, ["lucie"], [f"--pwd={INSIDE}"])
-    return Place(made.profile, made.arguments, command, made.setup, made.resources, made.logs)
+    return container.command(image, binds, {}, ["lucie"], [f"--pwd={INSIDE}"])
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _submit_stages(
         out.print("nothing is out of date")
         return
     found = None if image == NO_IMAGE else container.find(project, site, image or IMAGES["stages"])
-    where = place(project, site, tier, "PROJECT" if dry_run else charged, qos, minutes, found)
+    where = place(project, site, tier, scheduler, "PROJECT" if dry_run else charged, qos, minutes, found)
     if dry_run:
         asked = " ".join(f"{name}={value}" for name, value in where.resources.items())
         out.print(f"{len(stale)} stages would be submitted, each as a job with {asked}", soft_wrap=True)

@@ -226,4 +226,7 @@ class StopSigns:
         here = max((number for number, reason in reasons.items() if reason), default=0)
         said = torch.tensor(here, device="cuda")
         dist.all_reduce(said, op=dist.ReduceOp.MAX, group=group)
-        return str(reasons[number] or "another process was asked to") if (number := int(said)) else ""
+        number = int(said)
+        if number == 2:  # even if it was written after this process looked, and before another did
+            return self._file.read_text("utf-8")
+        return str(reasons[number] or "another process was asked to") if number else ""
