@@ -23,6 +23,7 @@ from conftest import ROOT, Lucie
 from filelock import FileLock, Timeout
 from toy_training import make_tokens, same_weights, weights
 
+from lucie.closure import modules_of
 from lucie.errors import MismatchError, StageError, UsageError
 from lucie.files import write_json
 from lucie.mixture.plan import PHASES, Mix
@@ -427,6 +428,30 @@ def test_a_training_is_made_once(tokens: Path, whole: Path, tmp_path: Path, monk
     with pytest.raises(UsageError, match="holds another training"):
         training.run(recipe, 2, tokens, tmp_path)
     assert training.run(recipe_of(), 1, tokens, tmp_path).finished  # divided otherwise, it is the same training
+
+
+def test_a_training_by_other_code_is_made_anew_unless_a_cluster_made_it(
+    tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, folder = recipe_of(), tmp_path / "run"
+
+    def held() -> bool:
+        training.set_aside(recipe, 1, tokens, folder)
+        return folder.is_dir()
+
+    write_json(folder / training.RUN, training.RunFile.of(recipe, 1, tokens).model_dump())
+    assert held()
+    monkeypatch.setattr(training, "code", lambda: "another")
+    (folder / training.JOBS).mkdir()
+    assert held()
+    (folder / training.JOBS).rmdir()
+    assert not held() and len(list(tmp_path.glob("run.*"))) == 1
+
+
+def test_what_is_started_as_a_process_is_code_of_a_stage() -> None:
+    """Even though nothing imports it: a change of the training loop makes a training stale."""
+    used = modules_of("from lucie.training import again", ROOT / "src" / "lucie")
+    assert {"lucie.training.worker", "lucie.training.trainer", "lucie.training.batches"} <= set(used)
 
 
 # Bad input

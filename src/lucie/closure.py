@@ -1,17 +1,22 @@
-"""Which of our modules some code uses, found in its source: its imports, and theirs in turn."""
+"""Which of our modules some code uses, found in its source: its imports, and theirs in turn.
+
+A module whose name is a word of the source counts, too: it is started as a process (`python -m lucie.training.worker`).
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "lucie"
+MODULE = re.compile(rf"{PACKAGE}(\.\w+)+")
 
 
 def modules_of(source: str, package: Path) -> dict[str, Path]:
-    """The modules of ``package`` (its source folder) that ``source`` imports, directly or through others."""
+    """The modules of ``package`` (its source folder) that ``source`` uses, directly or through others."""
     found: dict[str, Path] = {}
     todo = list(_imports(ast.parse(source), package))
     while todo:
@@ -41,6 +46,8 @@ def _imports(tree: ast.AST, package: Path) -> Iterator[str]:
                 for name in node.names
                 if _file(f"{node.module}.{name.name}", package) is not None
             )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and MODULE.fullmatch(node.value):
+            yield node.value
 
 
 def _file(module: str, package: Path) -> Path | None:

@@ -29,8 +29,8 @@ from lucie.hpc.slurm import submit
 from lucie.project import Project
 from lucie.training.checkpoints import steps
 from lucie.training.recipe import Recipe
+from lucie.training.run import JOBS
 
-JOBS = "jobs"
 CHAIN = "chain.json"
 WARNING = 60  # seconds before its end that Slurm warns a job that did not end itself; Slurm's own look is every 30 s
 

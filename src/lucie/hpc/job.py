@@ -18,10 +18,10 @@ from pathlib import Path
 
 from lucie.errors import StageError, UsageError
 from lucie.hpc import container
-from lucie.hpc.chain import JOBS, Chain, Leg
+from lucie.hpc.chain import Chain, Leg
 from lucie.hpc.scheduler import Scheduler, first_host
 from lucie.training.recipe import Recipe
-from lucie.training.run import STOP, Launch, Outcome, run
+from lucie.training.run import JOBS, STOP, Launch, Outcome, run
 
 ATTEMPTS = "attempts.jsonl"
 FAILURES = 3  # in a row, without a new checkpoint: then it is no accident

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from lucie.hpc.chain import CHAIN, JOBS, Chain, Leg
+from lucie.hpc.chain import CHAIN, Chain, Leg
 from lucie.hpc.job import attempts
 from lucie.hpc.scheduler import Queued, Scheduler
 from lucie.hpc.stages import submissions
 from lucie.inputs import work_folder
 from lucie.project import Project
 from lucie.training.metrics import METRICS, Metrics, parse
+from lucie.training.run import JOBS
 
 RECENT = 20  # steps whose time says how long the others take
 

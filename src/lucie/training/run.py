@@ -39,8 +39,9 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lucie.closure import modules_of
 from lucie.errors import MismatchError, StageError, UsageError
-from lucie.files import sha256_of, write_atomic, write_json
+from lucie.files import sha256, sha256_of, write_atomic, write_json
 from lucie.machine import cores
 from lucie.mixture.plan import PHASES
 from lucie.tokens.folder import TokenFolder
@@ -54,6 +55,8 @@ RUN = "run.json"
 OUTCOME = "outcome.json"
 STOP = "stop"
 LOG = "worker.log"
+JOBS = "jobs"  # what the jobs of a cluster keep, where they make the training
+WORKER = "lucie.training.worker"
 WORKING = ".working"  # locked by the processes that train
 LEAVE = 120  # seconds that processes whose runner was killed have for their last checkpoint
 POLL = 0.2  # seconds
@@ -73,12 +76,13 @@ class RunFile(BaseModel):
     recipe: dict[str, Any]
     seed: int
     tokens: str  # digest of the token files
+    code: str = ""  # digest of our own, as the training began
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int, tokens: Path) -> RunFile:
         digest = TokenFolder(tokens).digest
         key = sha256_of([recipe.key(), seed, digest])
-        return cls(key=key, recipe=recipe.model_dump(mode="json"), seed=seed, tokens=digest)
+        return cls(key=key, recipe=recipe.model_dump(mode="json"), seed=seed, tokens=digest, code=code())
 
     @classmethod
     def read(cls, folder: Path) -> RunFile:
@@ -129,11 +133,14 @@ def run(
     ours = RunFile.of(recipe, seed, tokens)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        if (folder / RUN).is_file() and RunFile.read(folder).key != ours.key:
-            raise UsageError(
-                f"{folder} holds another training than recipe '{recipe.name}' with seed {seed} and these token files. "
-                "Name another folder, or remove this one."
-            )
+        if (folder / RUN).is_file():
+            held = RunFile.read(folder)
+            if held.key != ours.key:
+                raise UsageError(
+                    f"{folder} holds another training than recipe '{recipe.name}' with seed {seed} and these token "
+                    "files. Name another folder, or remove this one."
+                )
+            ours.code = held.code
         write_json(folder / RUN, ours.model_dump())  # the work may be divided in another way than before
         while (step := latest(folder)) < (recipe.steps if last is None else last):
             with _told_to_stop(folder):
@@ -144,11 +151,21 @@ def run(
 
 
 def set_aside(recipe: Recipe, seed: int, tokens: Path, folder: Path) -> None:
-    """Rename a folder that holds another training than this one, so that this one can be made."""
+    """Rename a folder that holds another training than this one, or one by other code, so that this one can be made.
+
+    A training that was made by jobs of a cluster is too dear for that: it stays, and run.json says by which code it is.
+    """
     if (folder / RUN).is_file():
-        held = RunFile.read(folder).key
-        if held != RunFile.of(recipe, seed, tokens).key:
-            folder.replace(folder.with_name(f"{folder.name}.{held[:12]}"))
+        held, ours = RunFile.read(folder), RunFile.of(recipe, seed, tokens)
+        if held.key != ours.key or (held.code != ours.code and not (folder / JOBS).is_dir()):
+            folder.replace(folder.with_name(f"{folder.name}.{sha256_of([held.key, held.code])[:12]}"))
+
+
+def code() -> str:
+    """The digest of all our modules that a process of a training uses."""
+    package = Path(__file__).resolve().parent.parent
+    modules = modules_of(f"import {WORKER}", package)
+    return sha256_of({name: sha256(path) for name, path in modules.items()})
 
 
 def check_tokens(recipe: Recipe, tokens: Path) -> None:
@@ -187,7 +204,7 @@ def _work(
     (folder / METRICS).touch()
     known = (folder / METRICS).stat().st_size
     processes = recipe.phase(recipe.phase_of(step + 1)[0]).parallelism.processes
-    worker = ["-m", "lucie.training.worker", str(folder), str(tokens), "--from", str(step)]
+    worker = ["-m", WORKER, str(folder), str(tokens), "--from", str(step)]
     if until is not None:
         worker += ["--until", str(until)]
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // processes)))
