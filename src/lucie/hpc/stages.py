@@ -67,16 +67,15 @@ def place(
     jobs = site.job(KIND)
     given = [option.partition("=") for option in jobs.options]
     resources: dict[str, Any] = {RESOURCES[name]: value for name, _, value in given if name in RESOURCES}
-    others = [name + equals + value for name, equals, value in given if name not in RESOURCES]
+    extra = [name + equals + value for name, equals, value in given if name not in RESOURCES]
     account = jobs.charged(charged)
     resources |= {"runtime": minutes or 60 * jobs.hours, "cpus_per_task": jobs.cores, "mem_mb": 0}  # 0: not asked for
     resources |= {"slurm_account": account} if account else {}
     resources |= {"qos": qos} if qos else {}
-    resources |= {"slurm_extra": " ".join(others)} if others else {}
-    arguments = [] if account else ["--slurm-no-account"]
+    resources |= {"slurm_extra": " ".join(extra)} if extra else {}
     return Place(
         "slurm",
-        arguments,
+        [] if account else ["--slurm-no-account"],
         command=[sys.executable, "-m", "lucie"] if image is None else _inside(project, image),
         setup=jobs.setup,
         resources=resources,
