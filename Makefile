@@ -4,6 +4,8 @@ PYTHON ?=
 VENV ?= .venv
 export PYTHON VENV
 LUCIE = $(VENV)/bin/lucie
+CHECK = $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check . \
+	&& $(VENV)/bin/mypy --no-error-summary && echo "style and types: fine"
 
 .PHONY: help verify reproduce test lint lab lock clean
 help:  ## what there is
@@ -18,15 +20,14 @@ reproduce:  ## rerun every stage on this machine, judge it, and make the report 
 	@tools/tex.sh
 	@$(LUCIE) reproduce --report
 
-test: lint  ## set-up and tests
-	@tools/tex.sh
-	@tools/testing.sh
+test:  ## set-up and tests
+	@tools/setup.sh corpus train eval dev
+	@(tools/tex.sh; tools/testing.sh) & $(CHECK); code=$$?; wait; exit $$code
 	@$(VENV)/bin/pytest -n auto
 
 lint:  ## style and types
 	@tools/setup.sh corpus train eval dev
-	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check . && $(VENV)/bin/mypy --no-error-summary
-	@echo "style and types: fine"
+	@$(CHECK)
 
 lab:  ## JupyterLab on the notebooks
 	@tools/setup.sh corpus train eval

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Lucie, copy_into, edit
+from conftest import Lucie, edit
 
 from lucie.compare import DIFFERS, EQUAL, VARIES, WITHIN, Comparison, compare, exit_code
 from lucie.errors import Exit, UsageError
@@ -136,23 +134,3 @@ def test_commits_are_compared_and_what_is_neither_is_named(copy: Project, lucie:
         compare(copy, "no-such", "HEAD")
     with pytest.raises(UsageError, match=r"there is no manifest\.json in it"):
         compare(copy, str(copy.paper), "HEAD")
-
-
-def test_two_clones_of_other_people_give_equal_values(tmp_path: Path) -> None:
-    """Another path (with a space and an accent), user, home, locale, time zone and number of cores."""
-    here, there = copy_into(tmp_path / "a"), copy_into(tmp_path / "Élève Zoé" / "très loin" / "lucie")
-    one_core = min(os.sched_getaffinity(0))
-    other = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR", "USER": "zoe", "HOME": str(tmp_path)}
-    for project, variables in ((here, {}), (there, other)):
-        subprocess.run(
-            [sys.executable, "-m", "lucie", "run", "openness"],
-            cwd=project.root,
-            env={**os.environ, "PYTHONPATH": str(project.root / "src"), "LUCIE_ROOT": str(project.root), **variables},
-            preexec_fn=(lambda: os.sched_setaffinity(0, {one_core})) if variables else None,
-            check=True,
-            capture_output=True,
-        )
-    (one,) = compare(here, str(here.build), str(there.build))
-    assert one.counts[EQUAL] == len(one.numbers) > 20
-    assert {entry.what for entry in one.environment} <= {"cores"}
-    assert nothing_else(one, "environment")

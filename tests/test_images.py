@@ -56,6 +56,7 @@ def test_a_definition_is_whole_and_pinned(path: Path) -> None:
     assert set(re.findall(r"\{\{ (\w+) \}\}", text)) == set(defaults), "every template has a default, and is used"
     for line in re.findall(r"pip install(?:[^\\\n]|\\\n)*", found["post"]):
         assert "--constraint requirements.lock" in line or "--no-deps" in line, "what pip installs is locked"
+    assert all(found[name].startswith("    set -eu\n") for name in ("post", "test")), "what fails is no success"
     assert "dpkg-query --show >" in found["post"], "versions of Debian packages are recorded"
     assert all(f"lucie.{label} {{{{ {label.upper()} }}}}" in found["labels"] for label in ("commit", "lock", "base"))
     shell = re.sub(r"\{\{ (\w+) \}\}", lambda match: defaults[match[1]], found["post"] + found["test"])

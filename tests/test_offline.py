@@ -1,7 +1,7 @@
 """After set-up nothing needs a network: the commands run in a network namespace that has none.
 
 The record tier runs as on another machine, too: what its values are depends neither on the routines of this CPU, nor on
-the place, the time zone, the language, or the number of cores.
+the place, the user, the time zone, the language, or the number of cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOPBACK = (
     "import fcntl, os, socket, struct, sys; "
     "fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh', b'lo', 1)); os.execvp(sys.argv[1], sys.argv[1:])"
 )
-ELSEWHERE = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+ELSEWHERE = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "tr_TR", "USER": "zoe", "POLARS_MAX_THREADS": "1"}
 OLD_CPU = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}  # of 2008: no AVX
 UNSHARE = ("unshare", "--net", "--map-root-user", sys.executable, "-c", LOOPBACK)
 
@@ -41,9 +41,10 @@ def test_everything_works_without_a_network(
     tmp_path: Path, lucie: Lucie, no_network: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reruns the whole record tier on a copy of this checkout: the same values as committed, and the report."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     for name, value in {**ELSEWHERE, **(OLD_CPU if platform.machine() == "x86_64" else {})}.items():
         monkeypatch.setenv(name, value)
-    copy = copy_into(tmp_path / "à part")
+    copy = copy_into(tmp_path / "Élève Zoé" / "très loin")
     assert lucie(copy, "verify", prefix=no_network).returncode == Exit.HELD
     done = lucie(copy, "reproduce", "--tier", "record", "--report", prefix=no_network)
     assert done.returncode == Exit.HELD, done.stderr
