@@ -21,7 +21,8 @@ from filelock import FileLock
 from lucie import fetching
 from lucie.corpus.recipe import Recipe
 from lucie.errors import Exit, LucieError, MismatchError, UsageError
-from lucie.hub.mirror import MANIFEST, Hub, Mirror
+from lucie.hpc.provisions import model_checks
+from lucie.hub.mirror import MANIFEST, Hub, Mirror, MirrorFile
 from lucie.project import Project
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="the packages of group 'corpus' are not here")
@@ -393,3 +394,18 @@ def test_only_fetching_imports_the_client() -> None:
     code = "import sys, lucie.cli, lucie.hub.fetch; print('huggingface_hub' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_doctor_looks_at_the_mirrors_of_models(tmp_path: Path) -> None:
+    whole, cut, begun = (tmp_path / "data/models/OWNER" / name for name in ("a@main", "b@main", "c@main"))
+    for folder in (whole, cut, begun):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    for folder in (whole, cut):
+        files = {"config.json": MirrorFile(bytes=2), "model.safetensors": MirrorFile(bytes=3)}
+        Mirror(kind="model", repository="OWNER/a", revision="main", commit="c", files=files).write(folder / MANIFEST)
+        (folder / "model.safetensors").write_bytes(b"123" if folder is whole else b"1")
+    said = [(check.state, check.says) for check in model_checks(Project(tmp_path))]
+    assert [state for state, _ in said] == ["ok", "fail", "warn"]
+    assert "model.safetensors of OWNER/b@main is missing or cut off" in said[1][1]
+    assert said[2][1].endswith("Go on with: lucie fetch model OWNER/c@main")

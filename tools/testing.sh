@@ -9,6 +9,7 @@ done << 'LIST'
 chromium chromium
 strace strace
 bwrap bubblewrap
+mmdebstrap mmdebstrap
 LIST
 [ -n "$missing" ] || exit 0
 if command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then

@@ -35,6 +35,7 @@ def checks(
     if site.gpus:
         yield provisions.gpu_check()
     yield from provisions.data_checks(project, recipe, tokens)
+    yield from provisions.model_checks(project)
 
 
 def refuse(site: Site, kind: str, charged: str, qos: str, minutes: int, nodes: int, scheduler: Scheduler) -> None:

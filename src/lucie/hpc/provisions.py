@@ -17,7 +17,7 @@ from lucie.hpc import container
 from lucie.hpc.checks import Check
 from lucie.hpc.scheduler import UnavailableError, ask
 from lucie.hpc.sites import Site, Storage
-from lucie.hub.mirror import check_mirror
+from lucie.hub.mirror import MANIFEST, Mirror, check_mirror, is_there
 from lucie.mixture.plan import PHASES
 from lucie.project import Project
 from lucie.scaling.layout import Layout, Work
@@ -151,6 +151,22 @@ def data_checks(project: Project, recipe: Recipe, tokens: Path) -> Iterator[Chec
         yield Check("tokenizers", "warn", says)
     else:
         yield Check("tokenizers", "ok", f"{len(pins)} files as pinned")
+
+
+def model_checks(project: Project) -> Iterator[Check]:
+    """The released models that were mirrored, by their lists and sizes."""
+    for folder in sorted((project.root / "data" / "models").glob("*/*")):
+        name = f"{folder.parent.name}/{folder.name}"
+        if not (folder / MANIFEST).is_file():
+            yield Check("model", "warn", f"{folder} is not complete. Go on with: lucie fetch model {name}")
+            continue
+        files = Mirror.read(folder / MANIFEST).files
+        lacking = [path for path, file in files.items() if not is_there(folder, path, file)]
+        if lacking:
+            says = f"{lacking[0]} of {name} is missing or cut off. Again: lucie fetch model {name}"
+            yield Check("model", "fail", says)
+        else:
+            yield Check("model", "ok", f"{name}: {len(files)} files")
 
 
 def _is(path: Path, digest: str) -> bool:
