@@ -26,7 +26,8 @@ require() {
     unshare --mount true 2> /dev/null || cannot "root may make no mount namespace here"
     command -v mmdebstrap > /dev/null && return
     command -v apt-get > /dev/null || cannot "there is no mmdebstrap, and no apt-get to install it with"
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends -o DPkg::Lock::Timeout=120 mmdebstrap > /dev/null 2>&1 \
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 mmdebstrap > /dev/null 2>&1 \
         || cannot "'apt-get install mmdebstrap' failed. Is there a network?"
 }
 
