@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 T = TypeVar("T")
 
 SCRIPT = Path(__file__).resolve().parent.parent / "tools" / "slurm.sh"
@@ -153,3 +155,14 @@ def borrowed(accounting: bool = False) -> Iterator[Slurm]:
     if code == CANNOT:
         raise UnavailableError(complaint)
     assert code == 0, complaint
+
+
+def with_accounts(*administration: str) -> Iterator[Slurm]:
+    """For a fixture: a cluster that enforces accounts and QoS, after these words to sacctmgr; skips where none is."""
+    try:
+        with borrowed(accounting=True) as slurm:
+            for line in administration:
+                slurm.ask("sacctmgr", "--immediate", *line.split())
+            yield slurm
+    except UnavailableError as why:
+        pytest.skip(str(why))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster import RefusedError, Slurm, UnavailableError, borrowed
+from cluster import RefusedError, Slurm, with_accounts
 from conftest import ROOT, edit
 from toy_training import make_tokens, same_weights
 
@@ -48,13 +48,7 @@ ADMINISTRATION = (
 @pytest.fixture(scope="module")
 def jean_zay() -> Iterator[Slurm]:
     """Two nodes as Jean Zay's, with the accounts and QoS of a project named abc."""
-    try:
-        with borrowed(accounting=True) as slurm:
-            for line in ADMINISTRATION:
-                slurm.ask("sacctmgr", "--immediate", *line.split())
-            yield slurm
-    except UnavailableError as why:
-        pytest.skip(str(why))
+    yield from with_accounts(*ADMINISTRATION)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster import Slurm, UnavailableError, borrowed
+from cluster import Slurm, with_accounts
 from conftest import ROOT, edit, write_notebook
 
 from lucie.cli import INTERRUPTED
@@ -38,13 +38,7 @@ WAITING = "import pathlib, time\npathlib.Path('began').touch()\nwhile not pathli
 @pytest.fixture(scope="module")
 def jean_zay() -> Iterator[Slurm]:
     """Two nodes as Jean Zay's, and the hours of a project named abc."""
-    try:
-        with borrowed(accounting=True) as slurm:
-            for line in ADMINISTRATION:
-                slurm.ask("sacctmgr", "--immediate", *line.split())
-            yield slurm
-    except UnavailableError as why:
-        pytest.skip(str(why))
+    yield from with_accounts(*ADMINISTRATION)
 
 
 @pytest.fixture
