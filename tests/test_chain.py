@@ -197,6 +197,17 @@ def test_a_job_that_fails_is_queued_again_unless_it_is_no_accident(
     assert "queued again" in job.run_leg(tmp_path, 0, Scheduler()) and len(queued) == 8
 
 
+def test_a_warning_that_comes_before_the_training_listens_ends_nothing(tmp_path: Path) -> None:
+    """As in a job that begins with less time than Slurm warns before its end."""
+    recipe, site = Recipe.load(Project(ROOT), "toy"), Site.load(Project(ROOT), "slurm")
+    chain = Chain.plan(recipe, 1, tmp_path / "tokens", tmp_path, site, "cpu")
+    script = LegJob(chain, chain.legs[0], ROOT).script(tmp_path)
+    assert script.count("\nexec ") == 1
+    warned = script.replace("\nexec ", '\nkill -USR1 "$$"\nexec echo ')
+    done = subprocess.run(["bash", "-c", warned], capture_output=True, text=True)
+    assert done.returncode == 0 and f"lucie job {tmp_path} 0" in done.stdout
+
+
 def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: Path, tmp_path: Path) -> None:
     def lines(*more: str) -> dict[str, tuple[str, str]]:
         words = ("doctor", "--site", "jean-zay", "--recipe", "chained", "--folder", tmp_path, "--tokens", tokens)
@@ -316,7 +327,7 @@ def test_a_chain_that_is_cut_off_ends_with_the_weights_of_one_that_is_not(
     assert "DUE TO TIME LIMIT" in log.read_text() and warned <= latest(folder) < MAIN
     start_again(jean_zay, first)
 
-    assert jean_zay.wait(first, PATIENCE) == ["COMPLETED"], jean_zay.show(first)
+    assert jean_zay.wait(first, PATIENCE) == ["COMPLETED"], log.read_text()
     assert jean_zay.wait(second, PATIENCE) == ["COMPLETED"]
     assert same_weights(*(run / "checkpoints" / str(STEPS) for run in (folder, whole)))
     table = lucie(jean_zay, project, "status", folder).stdout
@@ -340,9 +351,12 @@ def reach(slurm: Slurm, folder: Path, step: int) -> None:
 
 
 def start_again(slurm: Slurm, job: int) -> None:
-    """Slurm waits two minutes before it starts a job that was queued again; in the same second nodes refuse it."""
+    """Slurm waits two minutes before it starts a job that was queued again; in the same second nodes refuse it.
+
+    The limit that it was given to end it would stay: a minute, of which a slow machine needs more.
+    """
     time.sleep(3)
-    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=20:00:00")
 
 
 def hanging(slurm: Slurm, folder: Path, step: int) -> list[int]:
