@@ -21,8 +21,9 @@ from conftest import ROOT, Lucie
 from small_model import SHAPE, write_tokenizer
 from test_offline import UNSHARE
 
+from lucie import cache
 from lucie.errors import Exit, UsageError
-from lucie.evaluation import cache, own_data
+from lucie.evaluation import own_data
 from lucie.evaluation.paired import DOCUMENT
 from lucie.evaluation.runner import OFFLINE, Evaluation, run
 from lucie.evaluation.statistics import Difference, errors_above_chance, paired_bootstrap
@@ -30,6 +31,7 @@ from lucie.evaluation.suite import Suite, SuiteTask
 from lucie.evaluation.worker import Job, Model
 from lucie.files import write_json
 from lucie.project import Project
+from lucie.training.model import digest
 
 torch = pytest.importorskip("torch", reason="evaluation needs torch, which group 'eval' installs")
 pytest.importorskip("lm_eval", reason="evaluation needs lm-eval, which group 'eval' installs")
@@ -169,12 +171,12 @@ def test_a_damaged_score_is_made_again(
 
 
 def test_other_weights_shots_or_items_are_another_score(tmp_path: Path, models: list[Model]) -> None:
-    first, second = (cache.model_digest(model.folder) for model in models)
+    first, second = (digest(model.folder) for model in models)
     assert first != second
     shutil.copytree(models[0].folder, tmp_path / "copy")
-    assert cache.model_digest(tmp_path / "copy") == first
+    assert digest(tmp_path / "copy") == first
     (tmp_path / "copy" / "tokenizer.json").write_text("{}")
-    assert cache.model_digest(tmp_path / "copy") != first
+    assert digest(tmp_path / "copy") != first
 
 
 # What cannot be scored is said, and the rest goes on

@@ -136,7 +136,9 @@ def test_plain_transformers_loads_it(exported: dict[str, Path]) -> None:
     assert words("Le petit chat.")["input_ids"] == bpe.load(exported["half"]).encode("Le petit chat.").ids
 
 
-def test_every_checkpoint_of_a_run_is_measured(written: dict[str, Path], tokenizer: Path, tmp_path: Path) -> None:
+def test_every_checkpoint_of_a_run_is_measured_once(
+    written: dict[str, Path], tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = small_model.write_token_files(tmp_path / "files", tokenizer)
     shutil.copytree(written["one"], tmp_path / "run" / "checkpoints" / "7")
     found = progress.held_out(tmp_path / "run", tokenizer, tokens, tmp_path / "exported")
@@ -144,6 +146,9 @@ def test_every_checkpoint_of_a_run_is_measured(written: dict[str, Path], tokeniz
     measured = losses(tmp_path / "exported" / "7", tokens)
     assert found["held_out"].equals(measured["tokens"].rename("held_out"))
     assert found.select(measured.drop("tokens").columns).equals(measured.drop("tokens"))
+    with monkeypatch.context() as patched:
+        patched.setattr(progress.heldout, "losses", None)
+        assert progress.held_out(tmp_path / "run", tokenizer, tokens, tmp_path / "exported").equals(found)
     with pytest.raises(UsageError, match="There is no checkpoint"):
         progress.exports(tmp_path, tokenizer, tmp_path / "exported")
 

@@ -446,6 +446,17 @@ def test_a_training_by_other_code_is_made_anew_unless_a_cluster_made_it(
     assert held()
     (folder / training.JOBS).rmdir()
     assert not held() and len(list(tmp_path.glob("run.*"))) == 1
+    write_json(folder / training.RUN, training.RunFile.of(recipe, 1, tokens).model_dump())
+    monkeypatch.undo()
+    assert held() and training.RunFile.read(folder).code == training.code(), "the first comes back"
+    assert len(list(tmp_path.glob("run.*"))) == 1
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.setattr(training, "code", lambda: "another")
+    assert held() and len(list(tmp_path.glob("run.*"))) == 1
+    shutil.rmtree(folder)
+    (tmp_path / "copy").rename(folder)
+    with pytest.raises(UsageError, match=r"hold the same training. Remove one"):
+        held()
 
 
 def test_what_is_started_as_a_process_is_code_of_a_stage() -> None:

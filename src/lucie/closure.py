@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from lucie.files import sha256, sha256_of
+
 PACKAGE = "lucie"
 MODULE = re.compile(rf"{PACKAGE}(\.\w+)+")
 
@@ -28,6 +30,12 @@ def modules_of(source: str, package: Path) -> dict[str, Path]:
         todo += _imports_of_file(path, path.stat().st_mtime_ns, package)
         todo.append(name.rpartition(".")[0] or PACKAGE)  # a module runs its packages' __init__ first
     return dict(sorted(found.items()))
+
+
+def code_of(module: str) -> str:
+    """The hash of a module of ours and all that it uses."""
+    modules = modules_of(f"import {module}", Path(__file__).resolve().parent)
+    return sha256_of({name: sha256(path) for name, path in modules.items()})
 
 
 @cache

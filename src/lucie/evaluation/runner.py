@@ -22,8 +22,9 @@ from typing import Any
 
 import polars as pl
 
+from lucie import cache
 from lucie.errors import StageError
-from lucie.evaluation import cache, rouge
+from lucie.evaluation import rouge
 from lucie.evaluation.suite import Suite, SuiteTask
 from lucie.evaluation.worker import Job, Model
 from lucie.machine import cores

@@ -18,9 +18,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lucie.evaluation.cache import Cache, model_digest
+from lucie.cache import Cache
 from lucie.evaluation.suite import Suite, SuiteTask
 from lucie.files import sha256_of
+from lucie.training.model import digest
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 KEPT_OF_RESULTS = ("results", "groups", "configs", "versions", "n-shot", "n-samples", "higher_is_better")
@@ -134,7 +135,7 @@ class Scorer:
 
     @functools.cached_property
     def _digest(self) -> str:
-        return model_digest(self._model.folder)
+        return digest(self._model.folder)
 
     @functools.cached_property
     def _lm(self) -> Any:
@@ -171,7 +172,7 @@ class Scorer:
     def _evaluate(self, task: SuiteTask, manager: Any, loaded: dict[str, Any]) -> dict[str, Any]:
         import lm_eval
 
-        _describe_the_machine_once()
+        _spare_lm_eval_work()
         found = lm_eval.simple_evaluate(
             model=self._lm,
             tasks=[task.task],
@@ -211,11 +212,13 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _describe_the_machine_once() -> None:
-    """lm-eval describes the machine after each task, which takes longer than a small task."""
+def _spare_lm_eval_work() -> None:
+    """It describes the machine after each task and compiles a task's templates for each item: half of a small task."""
+    from lm_eval.utils import env
     from torch.utils import collect_env
 
     collect_env.get_pretty_env_info = functools.cache(collect_env.get_pretty_env_info)
+    env.from_string = functools.lru_cache(env.from_string)
 
 
 def _why(task: SuiteTask, error: Exception) -> str:

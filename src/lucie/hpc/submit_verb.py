@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,10 @@ from lucie.errors import UsageError
 from lucie.project import Project
 
 if TYPE_CHECKING:
+    from lucie.hpc.container import Image
     from lucie.hpc.sites import Site
 
 PLANNED = [16, 64, 512]  # GPUs
-TRAINING = "pretraining"
 IMAGES = {"training": "lucie-train", "stages": "lucie"}
 NO_IMAGE = "none"
 
@@ -22,6 +23,42 @@ SiteOption = Annotated[str, typer.Option("--site", help="a site of config/sites/
 KindOption = Annotated[str, typer.Option("--gpu", help="which GPUs of the site, or `cpu`; without it, the site's")]
 ProjectOption = Annotated[str, typer.Option("--project", help="the project that the site charges")]
 QosOption = Annotated[str, typer.Option("--qos", help="one of the site's; without it, its default")]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for of any job; an empty word and 0 leave it to the site."""
+
+    site: Site
+    tier: str
+    charged: str
+    qos: str
+    minutes: int
+    image: str
+    dry_run: bool
+
+    @property
+    def payer(self) -> str:
+        """The project that is charged; a job that is only shown may leave it open."""
+        return self.charged or ("PROJECT" if self.dry_run else "")
+
+    def registered(self, project: Project, usual: str) -> Image | None:
+        """The image of containers/lock.yaml that jobs run in, the usual one unless another was asked for."""
+        from lucie.hpc import container
+
+        return None if self.image == NO_IMAGE else container.find(project, self.site, self.image or usual)
+
+
+@dataclass(frozen=True)
+class WantedTraining:
+    """What was asked for of a training; what is empty, below zero or None is the recipe's or the tier's own."""
+
+    recipe: str
+    seed: int
+    folder: Path | None
+    tokens: Path | None
+    kind: str
+    gpus: list[int]
 
 
 def submit(
@@ -42,81 +79,53 @@ def submit(
 ) -> None:
     """Run stages on a cluster, or train there: jobs that go on where the ones before stopped. Again: what is left."""
     from lucie.hpc.sites import Site
+    from lucie.hpc.stages import TRAINING
     from lucie.stages import Stages
 
     project = Project.find()
     known = Stages.load(project)
     for stage in stages:
         known.get(stage)
-    where = Site.load(project, site)
+    wanted = Wanted(Site.load(project, site), tier, charged, qos, minutes, image, dry_run)
     if stages == [TRAINING]:
-        _submit_training(
-            project, where, tier, recipe, seed, folder, tokens, kind, charged, qos, minutes, image, gpus, dry_run
-        )
+        _submit_training(project, wanted, WantedTraining(recipe or tier, seed, folder, tokens, kind, gpus))
     elif TRAINING in stages:
         raise UsageError(
             f"A training is submitted alone, as it outlasts a job: lucie submit {TRAINING}. Submit the stages before "
             "it first, and those after it when lucie status says that it is done."
         )
     else:
-        _submit_stages(project, where, tier, stages, charged, qos, minutes, image, dry_run)
+        _submit_stages(project, wanted, stages)
 
 
-def _submit_stages(
-    project: Project,
-    site: Site,
-    tier: str,
-    stages: list[str],
-    charged: str,
-    qos: str,
-    minutes: int,
-    image: str,
-    dry_run: bool,
-) -> None:
+def _submit_stages(project: Project, wanted: Wanted, stages: list[str]) -> None:
     from lucie import engine
-    from lucie.hpc import container
     from lucie.hpc.doctor import refuse
     from lucie.hpc.scheduler import Scheduler
     from lucie.hpc.stages import KIND, place, ready, refuse_twice
     from lucie.terminal import line, out, show_progress
 
-    scheduler = Scheduler()
+    site, tier, scheduler = wanted.site, wanted.tier, Scheduler()
     stale = ready(project, tier, stages)
     for entry in stale:
         line(entry.stage.id, entry.reason, "dim")
     if not stale:
         out.print("nothing is out of date")
         return
-    found = None if image == NO_IMAGE else container.find(project, site, image or IMAGES["stages"])
-    where = place(project, site, tier, scheduler, "PROJECT" if dry_run else charged, qos, minutes, found)
-    if dry_run:
+    image = wanted.registered(project, IMAGES["stages"])
+    where = place(project, site, tier, scheduler, wanted.payer, wanted.qos, wanted.minutes, image)
+    if wanted.dry_run:
         asked = " ".join(f"{name}={value}" for name, value in where.resources.items())
         out.print(f"{len(stale)} stages would be submitted, each as a job with {asked}", soft_wrap=True)
         return
-    jobs = site.job(KIND)
-    refuse(site, KIND, charged, qos, minutes or 60 * jobs.hours, 1, scheduler)
+    refuse(site, KIND, wanted.charged, wanted.qos, wanted.minutes or 60 * site.job(KIND).hours, 1, scheduler)
     refuse_twice(project, tier, scheduler)
     out.print(f"{len(stale)} stages, a job each. This command waits for them; Ctrl-C cancels them.")
     engine.execute(project, tier, stale, where, show_progress)
     out.print(f"Judge what came of it: lucie reproduce --tier {tier}")
 
 
-def _submit_training(
-    project: Project,
-    site: Site,
-    tier: str,
-    recipe: str,
-    seed: int,
-    folder: Path | None,
-    tokens: Path | None,
-    kind: str,
-    charged: str,
-    qos: str,
-    minutes: int,
-    image: str,
-    gpus: list[int],
-    dry_run: bool,
-) -> None:
+def _submit_training(project: Project, wanted: Wanted, training: WantedTraining) -> None:
     from lucie.hpc import container
     from lucie.hpc.chain import Chain, submit_chain
     from lucie.hpc.doctor import refuse
@@ -125,36 +134,34 @@ def _submit_training(
     from lucie.terminal import line, out
     from lucie.training.recipe import Recipe
 
-    chosen, scheduler = Recipe.load(project, recipe or tier), Scheduler()
-    kind = kind or site.trains
-    seed = chosen.seeds[0] if seed < 0 else seed
-    folder = folder or chosen.folder(project, seed)
-    if dry_run and (recipe or tier) == "full":
+    site, dry_run, scheduler = wanted.site, wanted.dry_run, Scheduler()
+    recipe, kind = Recipe.load(project, training.recipe), training.kind or site.trains
+    seed = recipe.seeds[0] if training.seed < 0 else training.seed
+    if dry_run and recipe.name == "full":
         from lucie.scaling.plan import make_plan
         from lucie.scaling.show import show_plan
 
-        show_plan(make_plan(project, chosen, site, kind, gpus))
+        show_plan(make_plan(project, recipe, site, kind, training.gpus))
+    tokens = training.tokens
     if not tokens:
-        tokens = project.build / chosen.tier / "work" / "tokens" if dry_run else chosen.tokens_folder(project)
-    wanted = image or IMAGES["training"]
-    found = None if wanted == NO_IMAGE or dry_run else container.find(project, site, wanted)  # a plan needs no image
-    if dry_run and not charged:
-        charged = "PROJECT"
-    chain = Chain.plan(chosen, seed, tokens, folder, site, kind, charged, qos, minutes, found)
+        tokens = project.build / recipe.tier / "work" / "tokens" if dry_run else recipe.tokens_folder(project)
+    folder = training.folder or recipe.folder(project, seed)
+    image = None if dry_run else wanted.registered(project, IMAGES["training"])  # a plan needs no image
+    chain = Chain.plan(recipe, seed, tokens, folder, site, kind, wanted.payer, wanted.qos, wanted.minutes, image)
     if warning := purged(site, chain.folder):
         line("folder", warning, "yellow")
+    if not chain.open():
+        line(chain.name, f"finished: step {chain.step:,}. Nothing is left to submit.")
+        return
     if dry_run:
         for leg in chain.open():
             job = chain.batch_job(project, leg)
             line(job.name, f"steps {leg.first_step:,} to {leg.last_step:,}: {', '.join(leg.phases)}")
             out.print(job.script(chain.jobs_folder), markup=False, soft_wrap=True)
         return
-    if not chain.open():
-        line(chain.name, f"finished: step {chain.step:,}. Nothing is left to submit.")
-        return
-    if found:
-        container.check(found)
-    refuse(site, kind, charged, qos, chain.minutes, max(leg.nodes for leg in chain.legs), scheduler)
+    if image:
+        container.check(image)
+    refuse(site, kind, wanted.charged, wanted.qos, chain.minutes, max(leg.nodes for leg in chain.legs), scheduler)
     for leg in submit_chain(project, chain, scheduler):
         line(
             f"job {leg.job}",

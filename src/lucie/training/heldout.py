@@ -26,6 +26,10 @@ from lucie.tokenizer.bpe import load
 from lucie.tokens.folder import HELD_OUT, TokenFolder
 from lucie.training.model import load as load_model
 
+LOSSES = {
+    "language": pl.String, "documents": pl.Int64, "tokens": pl.Int64, "bytes": pl.Int64, "loss": pl.Float64,
+    "bits_per_byte": pl.Float64,
+}  # fmt: skip
 TOKENS_AT_ONCE = 4096  # of windows computed together: their logits are this many times the vocabulary, 4 bytes each
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
@@ -57,7 +61,7 @@ def losses(model: Path, tokens: Path) -> pl.DataFrame:
                 "bits_per_byte": nats / math.log(2) / size,
             }
         )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, LOSSES)
 
 
 def unigram(tokens: Path) -> pl.DataFrame:

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import polars as pl
 
+from lucie.cache import Cache
+from lucie.closure import code_of
 from lucie.errors import UsageError
-from lucie.training import checkpoints
+from lucie.tokens.folder import HELD_OUT, TokenFolder
+from lucie.training import checkpoints, heldout
 from lucie.training.export import export
-from lucie.training.heldout import losses
+from lucie.training.model import digest
+
+KEPT = "held_out"  # the folder of a run that has the losses of its checkpoints
 
 
 def exports(run: Path, tokenizer: Path, into: Path) -> dict[int, Path]:
@@ -25,15 +30,19 @@ def exports(run: Path, tokenizer: Path, into: Path) -> dict[int, Path]:
 
 
 def held_out(run: Path, tokenizer: Path, tokens: Path, into: Path) -> pl.DataFrame:
-    """Export every checkpoint and compute its loss on the held-out documents.
+    """Export every checkpoint and compute its loss on the held-out documents, or find it where it was kept in the run.
 
     Returns seed, phase, step, tokens (trained on, through all phases), language, documents, held_out (tokens), bytes,
     loss and bits_per_byte.
     """
-    tables = []
+    tables, cache = [], Cache(run / KEPT)
+    decides = {"tokens": TokenFolder(tokens / HELD_OUT).digest, "code": code_of(heldout.__name__)}
     for step, model in exports(run, tokenizer, into).items():
         manifest = checkpoints.read(run / "checkpoints" / str(step))
         about = {name: getattr(manifest, name) for name in ("seed", "phase", "step", "tokens")}
-        measured = losses(model, tokens).rename({"tokens": "held_out"})
+        key = {"model": digest(model), **decides}
+        if (rows := cache.get(key)) is None:
+            cache.put(key, rows := heldout.losses(model, tokens).to_dict(as_series=False))
+        measured = pl.DataFrame(rows, heldout.LOSSES).rename({"tokens": "held_out"})
         tables.append(measured.select(*(pl.lit(value).alias(name) for name, value in about.items()), pl.all()))
     return pl.concat(tables)

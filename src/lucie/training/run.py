@@ -39,9 +39,9 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lucie.closure import modules_of
+from lucie.closure import code_of
 from lucie.errors import MismatchError, StageError, UsageError
-from lucie.files import sha256, sha256_of, write_atomic, write_json
+from lucie.files import sha256_of, write_atomic, write_json
 from lucie.machine import cores
 from lucie.mixture.plan import PHASES
 from lucie.tokens.folder import TokenFolder
@@ -76,7 +76,7 @@ class RunFile(BaseModel):
     recipe: dict[str, Any]
     seed: int
     tokens: str  # digest of the token files
-    code: str = ""  # digest of our own, as the training began
+    code: str = ""  # hash of our own, as the training began
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int, tokens: Path) -> RunFile:
@@ -153,19 +153,29 @@ def run(
 def set_aside(recipe: Recipe, seed: int, tokens: Path, folder: Path) -> None:
     """Rename a folder that holds another training than this one, or one by other code, so that this one can be made.
 
-    A training that was made by jobs of a cluster is too dear for that: it stays, and run.json says by which code it is.
+    One of this training that was put aside before comes back. A training that was made by jobs of a cluster is too dear
+    to be made anew: it stays, and run.json says by which code it is. Raises UsageError for two of one training.
     """
+    ours = RunFile.of(recipe, seed, tokens)
     if (folder / RUN).is_file():
-        held, ours = RunFile.read(folder), RunFile.of(recipe, seed, tokens)
-        if held.key != ours.key or (held.code != ours.code and not (folder / JOBS).is_dir()):
-            folder.replace(folder.with_name(f"{folder.name}.{sha256_of([held.key, held.code])[:12]}"))
+        held = RunFile.read(folder)
+        if held.key == ours.key and (held.code == ours.code or (folder / JOBS).is_dir()):
+            return
+        aside = _aside(folder, held)
+        if aside.exists():
+            raise UsageError(f"{aside} and {folder} hold the same training. Remove one of them.")
+        folder.replace(aside)
+    if not folder.exists() and _aside(folder, ours).is_dir():
+        _aside(folder, ours).replace(folder)
+
+
+def _aside(folder: Path, run: RunFile) -> Path:
+    return folder.with_name(f"{folder.name}.{sha256_of([run.key, run.code])[:12]}")
 
 
 def code() -> str:
-    """The digest of all our modules that a process of a training uses."""
-    package = Path(__file__).resolve().parent.parent
-    modules = modules_of(f"import {WORKER}", package)
-    return sha256_of({name: sha256(path) for name, path in modules.items()})
+    """The hash of all our modules that a process of a training uses."""
+    return code_of(WORKER)
 
 
 def check_tokens(recipe: Recipe, tokens: Path) -> None:

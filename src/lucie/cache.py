@@ -1,4 +1,4 @@
-"""Finished scores on disk: one file a model and task, named by the hash of all that decides the score.
+"""Finished results of long computations on disk: a file each, named by the hash of all that decides the result.
 
 A file holds its key in clear, and a sha256 of its content: one that was damaged is as one that is not there.
 """
@@ -10,27 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lucie.files import sha256, sha256_of, write_json
-
-WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer*", "special_tokens_map.json", "*.model")
+from lucie.files import sha256_of, write_json
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of finished scores."""
+    """A folder of finished results."""
 
     folder: Path
 
     def path(self, key: dict[str, Any]) -> Path:
-        """Where the score of a key is, or will be."""
+        """Where the result of a key is, or will be."""
         return self.folder / f"{sha256_of(key)[:32]}.json"
 
     def get(self, key: dict[str, Any]) -> dict[str, Any] | None:
-        """The finished score; None where there is none, or it is damaged."""
+        """The finished result; None where there is none, or it is damaged."""
         return read(self.path(key))
 
     def put(self, key: dict[str, Any], outcome: dict[str, Any]) -> Path:
-        """Keep a score, all or nothing."""
+        """Keep a result, all or nothing."""
         path = self.path(key)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {"key": key, "outcome": outcome, "sha256": sha256_of(outcome)})
@@ -45,9 +43,3 @@ def read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return outcome if content.get("sha256") == sha256_of(outcome) else None
-
-
-def model_digest(folder: Path) -> str:
-    """The hash of a model's weights, configuration and tokenizer, by the contents of its files."""
-    files = sorted({path for pattern in WEIGHTS for path in folder.glob(pattern)})
-    return sha256_of({path.name: sha256(path) for path in files})
