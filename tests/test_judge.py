@@ -164,6 +164,7 @@ CONTRADICTION = """
     [
         (12, "second.quirk", "", "reproduced", "slide: 12, as computed."),
         (15, "second.quirk", "", "differs, explained", "card: 12, as computed. slide: 15 (ours is 20.0% less)."),
+        (15, "second.quirk", "", "differs, explained", "what is computed agrees with 1 of the 2 statements"),
         (15, "second.sum", "", "differs", "card: 12 (ours is 8.3% more). slide: 15 (ours is 13.3% less)."),
         (12, "second.sum", "", "differs", "card: 12 (ours is 8.3% more). slide: 12 (ours is 8.3% more)."),
         (13, "second.quirk", "second.sum", "differs, explained", "slide: 13, which is the sum with a bite"),

@@ -14,8 +14,8 @@ import yaml
 from conftest import ROOT, Lucie, edit
 
 from lucie.errors import Exit, UsageError
-from lucie.files import sha256
-from lucie.manifest import Manifest
+from lucie.files import sha256, sha256_of
+from lucie.manifest import Manifest, load_values
 from lucie.project import Project
 from lucie.release import release_book
 
@@ -31,14 +31,29 @@ def test_the_certificate_is_a_page_that_says_what_was_rerun_and_what_differs(cop
     assert nothing.returncode == Exit.USAGE and "First: lucie reproduce" in " ".join(nothing.stderr.split())
     shutil.copytree(copy.results / "record", copy.build / "record")
     edit(copy.build / "record" / "values.json", "402008", "402009")
-    done = lucie(copy, "certificate")
-    assert done.returncode == Exit.HELD, done.stderr
-    (page,) = PdfReader(copy.build / "certificate.pdf").pages
-    text = "".join(page.extract_text().split())
+    for verb in ("certificate", "report"):
+        edited = lucie(copy, verb)
+        assert edited.returncode == Exit.MISMATCH
+        assert "values.json, claire.debates.words is not what stage 'claire' made" in " ".join(edited.stderr.split())
+    manifest = Manifest.load(copy.build / "record")
+    for name, value in load_values(copy.build / "record").items():
+        manifest.stages[value["stage"]].values[name] = sha256_of(value)
+    manifest.save()
+
+    def certified(*words: str) -> str:
+        done = lucie(copy, "certificate", *words)
+        assert done.returncode == Exit.HELD, done.stderr
+        (page,) = PdfReader(copy.build / "certificate.pdf").pages
+        return "".join(page.extract_text().split())
+
+    text = certified()
+    assert "Ireranwhatislistedabove" in text
     manifest = Manifest.load(copy.build / "record")
     for said in ("signature", sha256(manifest.folder / "manifest.json"), *manifest.stages, "106reproduced"):
         assert said in text, said
     assert "1differs(first:claire.debates.words)" in text
+    text = certified("--published")
+    assert "Nothingwasrerun" in text and "Ireran" not in text
 
 
 def test_the_zip_is_the_book_and_always_the_same(copy: Project, lucie: Lucie) -> None:

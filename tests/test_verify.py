@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,17 @@ def test_a_missing_file_is_named(copy: Project, name: str) -> None:
     report = verify(copy, "record")
     assert report.exit_code == Exit.MISMATCH
     assert any(Path(name).name in problem for problem in report.mismatches)
+
+
+@pytest.mark.parametrize("gone", ["results/mini/manifest.json", "results/record/manifest.json", "results/mini"])
+def test_a_tier_that_is_not_there_is_no_success(copy: Project, lucie: Lucie, gone: str) -> None:
+    path = copy.root / gone
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    done = lucie(copy, "verify")
+    assert done.returncode == Exit.MISMATCH
+    tier = gone.split("/")[1]
+    assert f"results/{tier}/manifest.json is missing" in " ".join(done.stdout.split())
+    assert "1 mismatch" in done.stdout.splitlines()[-1], "at the end, after the long lists"
 
 
 def test_a_file_that_no_stage_made_is_named(copy: Project) -> None:

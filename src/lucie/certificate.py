@@ -1,6 +1,7 @@
 """A page to sign: what was rerun, with which verdicts, equal to what was published or not, and all digests.
 
     lucie certificate                 # build/certificate.pdf, of what is in build/
+    lucie certificate --published     # of results/: that they were judged again, not that anything was rerun
 
 Who, when and where are left blank: a program cannot certify them.
 """
@@ -17,7 +18,7 @@ from lucie.manifest import Manifest
 from lucie.paper import latex
 from lucie.paper.numbers import escape
 from lucie.project import Project
-from lucie.verify import VERDICTS, judge
+from lucie.verify import VERDICTS, judge_whole
 
 COLUMNS = "p{26mm}>{\\raggedright\\arraybackslash}p{132mm}"
 
@@ -25,13 +26,15 @@ COLUMNS = "p{26mm}>{\\raggedright\\arraybackslash}p{132mm}"
 def write_certificate(project: Project, results: Path) -> Path:
     """Make build/certificate.pdf of the tiers in ``results``; returns its path.
 
-    Raises UsageError where nothing was rerun or a claim lacks its result, NoTexError and StageError as the report does.
+    Raises UsageError where nothing was rerun, MismatchError for results that are not what their runs made, NoTexError
+    and StageError as the report does.
     """
     tiers = [path.parent for path in sorted(results.glob("[!.]*/manifest.json"), reverse=True)]
     if not tiers:
         raise UsageError(f"There is nothing to certify in {project.relative(results)}. First: lucie reproduce")
     folder = project.build / "certificate"
     shutil.rmtree(folder, ignore_errors=True)
+    write_atomic(folder / "kind.tex", r"\rerunfalse" if results == project.results else r"\reruntrue")
     parts = [_summary(project, tiers), *(_tier(project, tier) for tier in tiers)]
     write_atomic(folder / "body.tex", "\n\n".join(parts) + "\n")
     shutil.copyfile(project.paper / "certificate.tex", folder / "main.tex")
@@ -44,8 +47,10 @@ def write_certificate(project: Project, results: Path) -> Path:
 def _summary(project: Project, tiers: list[Path]) -> str:
     commit = project.commit
     changed = ", with uncommitted changes" if commit.dirty else ""
+    runs = {entry.commit for tier in tiers for entry in Manifest.load(tier).stages.values()}
     rows = [
         ("commit", rf"\code{{{escape(commit.id)}}}{changed}"),
+        ("commits of runs", rf"\code{{{escape(', '.join(sorted(run[:12] for run in runs)))}}}"),
         ("tiers", escape(", ".join(tier.name for tier in tiers))),
         *((name, escape(", ".join(sorted(said)))) for name, said in _environment(tiers).items()),
     ]
@@ -63,9 +68,7 @@ def _environment(tiers: list[Path]) -> dict[str, set[str]]:
 
 
 def _tier(project: Project, tier: Path) -> str:
-    report = judge(project, tier, tier.name)
-    if report.mismatches:
-        raise UsageError("\n".join(report.mismatches))
+    report = judge_whole(project, tier)
     manifest = Manifest.load(tier)
     counts = " · ".join(f"{report.counts[name]} {name}" for name in VERDICTS if report.counts[name])
     rows = [

@@ -109,18 +109,23 @@ def reproduce(
 def verify(tier: TierOption = "", as_json: JsonOption = False) -> None:
     """Judge what is committed in results/ without running anything."""
     from lucie.stages import get_tier
-    from lucie.terminal import show_report
-    from lucie.verify import together
+    from lucie.terminal import out, show_report
+    from lucie.verify import together, unpublished
     from lucie.verify import verify as verify_tier
 
     project = Project.find()
     names = [get_tier(project, tier).name] if tier else _published_tiers(project)
     reports = [verify_tier(project, name) for name in names]
+    if not tier:
+        reports += unpublished(project)
     if as_json:
         print(json.dumps(together(reports).to_json(), indent=1, ensure_ascii=False))
     else:
         for report in reports:
             show_report(report)
+        if wrong := sum(len(report.mismatches) for report in reports):
+            named = f"{wrong} mismatch{'es' if wrong > 1 else ''}"
+            out.print(f"[bold red]{named}[/], named above: what is here is not what was made")
     raise typer.Exit(max(report.exit_code for report in reports))
 
 

@@ -37,14 +37,21 @@ def verdict(claim: Contradiction, said: list[Said], ours: str | None) -> Verdict
     """The verdict, with the finding computed as its explanation.
 
     With a result of ours: *reproduced* when every statement agrees with it; *differs, explained* when those that do
-    not are explained by another result, or when the statements contradict each other and at least one agrees;
-    else *differs*. Without one: *quoted*, and the finding says how far the statements are apart.
+    not are explained by another result, or when the statements contradict each other and ours agrees with one, which
+    the finding then says; else *differs*. Without one: *quoted*, and the finding says how far they are apart.
     """
     if ours is None:
         found, cells = "quoted", [Cell(entry.statement.label, entry.text, "", "quoted", None, None) for entry in said]
     else:
         cells = [_judge(entry, ours, claim.tolerance) for entry in said]
         found = _overall(cells, disagree=_disagree(said))
+    sentences = [_sentence(entry, cell) for entry, cell in zip(said, cells, strict=True)]
+    if found == EXPLAINED and any(cell.verdict == DIFFERS for cell in cells):
+        agree = sum(cell.verdict in HELD for cell in cells)
+        sentences.append(
+            f"The sources contradict each other: what is computed agrees with {agree} of the {len(cells)} statements, "
+            "and no second computation gives the rest."
+        )
     relatives = [abs(cell.relative) for cell in cells if cell.relative is not None]
     return Verdict(
         claim=claim.id,
@@ -55,7 +62,7 @@ def verdict(claim: Contradiction, said: list[Said], ours: str | None) -> Verdict
         published=" | ".join(entry.text for entry in said),
         value=_shown(ours),
         tolerance=describe(claim.tolerance) if ours is not None else "",
-        explanation=" ".join(_sentence(entry, cell) for entry, cell in zip(said, cells, strict=True)),
+        explanation=" ".join(sentences),
         stage=claim.stage,
         statements=len(said),
         cells=dict(Counter(cell.verdict for cell in cells)),
@@ -78,7 +85,7 @@ def _overall(cells: list[Cell], disagree: bool) -> str:
     verdicts = {cell.verdict for cell in cells}
     if verdicts <= set(HELD):
         return WITHIN if WITHIN in verdicts else REPRODUCED
-    if DIFFERS not in verdicts or (disagree and verdicts & {*HELD, EXPLAINED}):
+    if DIFFERS not in verdicts or (disagree and verdicts & set(HELD)):
         return EXPLAINED
     return DIFFERS
 

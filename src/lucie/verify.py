@@ -19,7 +19,7 @@ from lucie.notebook import RECORD
 from lucie.project import Project
 from lucie.records import KINDS
 from lucie.records.build import index_problems
-from lucie.stages import Stages
+from lucie.stages import Stages, load_tiers
 from lucie.tolerance import DIFFERS
 from lucie.verdict import Verdict
 
@@ -103,6 +103,31 @@ def judge_again(project: Project, tier: str) -> Report:
     return report
 
 
+def judge_whole(project: Project, folder: Path) -> Report:
+    """The verdicts on a tier's folder in build/ or results/, for what is made of it.
+
+    Raises MismatchError where its files are not those that the runs made, or a claim lacks its result.
+    """
+    if folder.parent == project.results:
+        report = verify(project, folder.name)
+    else:
+        report = judge(project, folder, folder.name)
+        report.mismatches += _wrong_outputs(project, Manifest.load(folder))
+    if report.mismatches:
+        raise MismatchError("\n".join(report.mismatches))
+    return report
+
+
+def unpublished(project: Project) -> list[Report]:
+    """A mismatch for each tier that should be in results/ and is not."""
+    names = [name for name, tier in load_tiers(project).items() if tier.by_default]
+    return [
+        Report(name, mismatches=[f"results/{name}/manifest.json is missing. Restore results/{name} from git."])
+        for name in names
+        if not (project.results / name / "manifest.json").is_file()
+    ]
+
+
 def verify(project: Project, tier: str) -> Report:
     """Judge results/<tier>/ and check every file in it and every input it names."""
     folder = project.results / tier
@@ -138,10 +163,8 @@ def _digests(project: Project, files: Iterable[Path]) -> dict[str, str]:
 
 
 def _changed_files(project: Project, manifest: Manifest) -> list[str]:
-    where = project.relative(manifest.folder)
-    problems = []
+    problems = _wrong_outputs(project, manifest)
     for name, entry in manifest.stages.items():
-        problems += [f"{where}/{wrong} is not what stage '{name}' made" for wrong in wrong_outputs(manifest, name)]
         problems += [
             f"{called} is not what stage '{name}' read" if path.is_file() else f"{called} is missing"
             for called, digest in entry.ingredients.inputs.items()
@@ -155,6 +178,15 @@ def _changed_files(project: Project, manifest: Manifest) -> list[str]:
         if manifest.judged.get(path) != now.get(path)
     ]
     return problems
+
+
+def _wrong_outputs(project: Project, manifest: Manifest) -> list[str]:
+    where = project.relative(manifest.folder)
+    return [
+        f"{where}/{wrong} is not what stage '{name}' made"
+        for name in manifest.stages
+        for wrong in wrong_outputs(manifest, name)
+    ]
 
 
 def _unlisted(project: Project, manifest: Manifest) -> list[str]:

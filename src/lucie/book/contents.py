@@ -25,7 +25,7 @@ from lucie.project import Project
 from lucie.stages import Stage, Stages, get_tier
 from lucie.tolerance import Cell
 from lucie.verdict import Verdict
-from lucie.verify import Report, judge, verify
+from lucie.verify import Report, judge_whole
 
 SUMMARY = re.compile(r"\*\*(In short|En bref)\.\*\*\s*(.*)", re.DOTALL)
 
@@ -166,17 +166,13 @@ def _manifests(place: Path) -> list[Path]:
 
 
 def _load_tier(project: Project, name: str, folder: Path) -> TierContents:
-    published = folder.parent == project.results
-    report = verify(project, name) if published else judge(project, folder, name)
     manifest, stages = Manifest.load(folder), Stages.load(project)
     chapters = {
         stage.id: _load_chapter(project, name, stage, manifest.stages[stage.id], folder)
         for stage in stages.in_tier(name)
         if stage.id in manifest.stages
     }
-    if report.mismatches:
-        raise MismatchError("\n".join(report.mismatches))
-    judging = CellJudge(project, folder)
+    report, judging = judge_whole(project, folder), CellJudge(project, folder)
     return TierContents(name, get_tier(project, name).says, folder, load_values(folder), report, chapters, judging)
 
 

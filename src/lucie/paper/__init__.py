@@ -19,7 +19,7 @@ from lucie.paper.links import Places, cell_links
 from lucie.paper.numbers import Numbers
 from lucie.project import Project
 from lucie.verdict import Verdict
-from lucie.verify import judge
+from lucie.verify import judge_whole
 
 LOG_LINES = 12
 TEX_ERROR = re.compile(r"!|\S+\.tex:\d+: ")
@@ -41,8 +41,8 @@ def make_pdf(project: Project, results: Path, places: Places | None = None) -> b
 
     A tier that is only published is taken as it was published.
 
-    Raises NoTexError where there is no TeX, UsageError for a number, table or figure that the results lack, and
-    StageError with TeX's own words when it fails.
+    Raises NoTexError where there is no TeX, MismatchError for results that are not what their runs made, UsageError for
+    a number, table or figure that they lack, and StageError with TeX's own words when it fails.
     """
     _require_tex()
     found = {path.parent.name: path.parent for place in (project.results, results) for path in _manifests(place)}
@@ -66,10 +66,7 @@ def _generate(project: Project, tiers: list[Path], folder: Path, places: Places 
     judged: list[Verdict] = []
     for tier in tiers:
         values |= {f"{_prefix(tier)}{name}": value for name, value in load_values(tier).items()}
-        report = judge(project, tier, tier.name)
-        if report.mismatches:
-            raise UsageError("\n".join(report.mismatches))
-        judged += report.verdicts
+        judged += judge_whole(project, tier).verdicts
     numbers = Numbers(values, {verdict.claim: verdict for verdict in judged}, _facts(project, tiers), places)
     sources = [folder / "main.tex", *folder.glob("sections/*.tex")]
     write_atomic(folder / "numbers.tex", numbers.macros(sources))
