@@ -13,6 +13,7 @@ from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256, write_json
 from lucie.training.archive import pack, pack_run, unpack
 from lucie.training.checkpoints import HIDDEN, MANIFEST, check, finish, read, steps
+from lucie.training.run import RUN, RunFile
 
 ABOUT = {
     "recipe": "toy", "key": "k", "seed": 1, "phase": "main", "phase_step": 1, "tokens": 8, "sequence_length": 4,
@@ -30,7 +31,12 @@ def run(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(f"{name} {step}".encode() * 1000)
         finish(folder, step, ABOUT)
+    write_run(tmp_path, "k")
     return folder
+
+
+def write_run(folder: Path, key: str) -> None:
+    write_json(folder / RUN, RunFile(key=key, recipe={}, seed=1, tokens="").model_dump())
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -43,7 +49,7 @@ def test_all_but_the_last_are_packed_and_come_back_as_they_were(run: Path, tmp_p
     assert [path.name for path in made] == ["5.tar", "10.tar"] and steps(run) == [15]
     assert sorted(path.name for path in (tmp_path / "packed").iterdir()) == ["10.tar", "5.tar"], "nothing else is left"
     for path in made:
-        back = unpack(path, run)
+        back = unpack(path, tmp_path)
         assert contents(back) == before[int(path.stem)] and check(back) == read(back)
     assert steps(run) == [5, 10, 15]
     digest = sha256(made[0])
@@ -75,18 +81,38 @@ def test_a_damaged_archive_makes_no_checkpoint(run: Path, tmp_path: Path) -> Non
     whole = packed.read_bytes()
     packed.write_bytes(whole.replace(b"model/a.safetensors 5", b"model/a.safetensors 6", 40)[:-1])
     with pytest.raises(MismatchError, match="no checkpoint was made of it"):
-        unpack(packed, run)
+        unpack(packed, tmp_path)
     packed.write_bytes(whole[: len(whole) // 2])
     with pytest.raises((MismatchError, UsageError)):
-        unpack(packed, run)
+        unpack(packed, tmp_path)
     packed.write_bytes(b"no archive")
     with pytest.raises(UsageError, match="is no archive of a checkpoint"):
-        unpack(packed, run)
-    assert steps(run) == [10, 15]
+        unpack(packed, tmp_path)
+    assert steps(run) == [10, 15] and not list(run.glob(".*"))
     packed.write_bytes(whole)
     shutil.copytree(run / "10", run / "5")
     with pytest.raises(UsageError, match="is there already"):
-        unpack(packed, run)
+        unpack(packed, tmp_path)
+
+
+def test_an_archive_goes_back_into_its_own_training_only(run: Path, tmp_path: Path) -> None:
+    packed = pack(run / "5", tmp_path).rename(tmp_path / "999.tgz")
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(MismatchError, match=r"run\.json is missing"):
+        unpack(packed, other)
+    write_run(other, "another")
+    with pytest.raises(UsageError, match="is of another training than"):
+        unpack(packed, other)
+    assert [path.name for path in other.iterdir()] == [RUN]
+    assert unpack(packed, tmp_path) == run / "5", "by what is in it, not by its name"
+
+
+def test_what_a_killed_command_left_goes_away(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "5", run / ".packing-5")
+    (tmp_path / ".packing-5.tar").write_bytes(b"half")
+    list(pack_run(run, tmp_path, keep=1))
+    assert not [*run.glob(".*"), *tmp_path.glob(".*")] and steps(run) == [15]
 
 
 def test_no_file_of_an_archive_leaves_the_folder(run: Path, tmp_path: Path) -> None:
@@ -97,7 +123,7 @@ def test_no_file_of_an_archive_leaves_the_folder(run: Path, tmp_path: Path) -> N
         tar.addfile(tarfile.TarInfo("../../outside"), io.BytesIO())
     shutil.rmtree(run / "5")
     with pytest.raises(MismatchError, match="outside of the checkpoint"):
-        unpack(evil, run)
+        unpack(evil, tmp_path)
     assert not (tmp_path / "outside").exists() and steps(run) == [10, 15]
 
 

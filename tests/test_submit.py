@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,9 @@ from cluster import Slurm, with_accounts
 from conftest import ROOT, edit, write_notebook
 
 from lucie.cli import INTERRUPTED
-from lucie.errors import Exit, MismatchError, UsageError
+from lucie.errors import Exit, MismatchError, StageError, UsageError
 from lucie.files import sha256
-from lucie.hpc import container, images
+from lucie.hpc import container, images, scheduler
 from lucie.hpc.scheduler import Scheduler
 from lucie.hpc.sites import Site
 from lucie.hpc.stages import place, ready
@@ -30,6 +31,7 @@ ADMINISTRATION = (
     "add user root Account=abc@cpu",
 )
 SUBMIT = ("submit", "second", "alone", "--tier", "record", "--site", "jean-zay", "--project", "abc")
+SETUP = "setup: [module purge, module load singularity]   "  # of Jean Zay's CPU jobs
 PATIENCE = 240  # seconds, on a machine that has other things to do
 # A stage that waits until it is told to go on; it says that it began.
 WAITING = "import pathlib, time\npathlib.Path('began').touch()\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)"
@@ -43,10 +45,10 @@ def jean_zay() -> Iterator[Slurm]:
 
 @pytest.fixture
 def toys(toy: Project) -> Project:
-    """The toy stages, at sites that we know."""
+    """The toy stages, at sites that we know: one whose set-up is not written for strict shells."""
     shutil.copytree(ROOT / "config" / "sites", toy.root / "config" / "sites")
     shutil.copytree(ROOT / "containers", toy.root / "containers")
-    edit(toy.root / "config/sites/jean-zay.yaml", "setup: [module purge, module load singularity]   ", "setup: []")
+    edit(toy.root / "config/sites/jean-zay.yaml", SETUP, "setup: [module purge, ': $NOT_SET']")
     return toy
 
 
@@ -151,9 +153,51 @@ def test_a_stage_that_fails_says_why_and_one_whose_job_was_killed_that_it_was(je
     _, complaint = running.communicate(timeout=PATIENCE)
     assert running.returncode == Exit.STAGE_FAILED
     said = " ".join(complaint.split())
-    assert "'alone' ended without a word. Was it killed? Its job's log is in" in said
+    assert "'alone' ended without a word. Was it killed? The log of its job: " in said
     assert "Stage 'first' failed in cell" in said and "ZeroDivisionError" in said
-    assert "Stage 'second' did not run, because a stage it needs failed." in said
+    assert "Stage 'second' did not run, because it needs first." in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_submits_on_after_the_command_was_killed(jean_zay: Slurm, toys: Project, number: int) -> None:
+    running = started(jean_zay, toys)
+    (engine,) = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    running.send_signal(number)
+    _, complaint = running.communicate(timeout=PATIENCE)
+    jean_zay.until(lambda: alive(engine), lambda found: not found, "Snakemake", PATIENCE)
+    if number == signal.SIGTERM:
+        assert running.returncode == Exit.STAGE_FAILED and "Ended by SIGTERM. Submit again" in complaint
+    else:
+        assert lucie(jean_zay, toys, *SUBMIT).returncode == Exit.USAGE, "what was submitted runs on"
+        assert "cancelled: " in lucie(jean_zay, toys, "cancel").stdout
+    jean_zay.until(lambda: jean_zay.ask("squeue", "--noheader"), lambda rows: not rows, "the queue", PATIENCE)
+
+
+def alive(pid: str) -> bool:
+    """Whether a process is there, and no zombie that nobody has asked for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_slurm_is_asked_again_where_no_answer_would_end_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "PAUSES", (0, 0))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("sbatch", "scontrol", "squeue"):
+        (tmp_path / name).write_text(
+            '#!/bin/sh\necho "$0" >> asked; [ "$(grep -c "$0" asked)" = 3 ] && echo TimeLimit\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert Scheduler().is_over_time("7")
+    Scheduler().requeue("7")
+    with pytest.raises(StageError, match="does not queue job 7 again"):
+        Scheduler().requeue("7")
+    with pytest.raises(StageError, match="squeue: it failed"):
+        Scheduler().queued(["7"])
 
 
 def test_what_slurm_would_refuse_is_refused_before(jean_zay: Slurm, toys: Project) -> None:
@@ -161,6 +205,8 @@ def test_what_slurm_would_refuse_is_refused_before(jean_zay: Slurm, toys: Projec
     assert wrong.returncode == Exit.USAGE and "You may not charge 'xyz@cpu'" in " ".join(wrong.stderr.split())
     long = lucie(jean_zay, toys, *SUBMIT, "--minutes", "600000")
     assert long.returncode == Exit.USAGE and "walltime: 600000 minutes" in " ".join(long.stderr.split())
+    typo = lucie(jean_zay, toys, *SUBMIT, "--dry-run", "--image", "lucy")
+    assert typo.returncode == Exit.USAGE and "There is no image 'lucy'" in " ".join(typo.stderr.split())
     assert "slurm_account=PROJECT@cpu" in lucie(jean_zay, toys, *SUBMIT[:-2], "--dry-run").stdout
     assert not (toys.build / "record").exists()
 
@@ -182,6 +228,7 @@ exec PYTHON -m "$@"
 @pytest.fixture
 def listed(toys: Project) -> Project:
     """The lock lists an image of this commit, which is where the site has it."""
+    edit(toys.root / "config/sites/jean-zay.yaml", "setup: [module purge, ': $NOT_SET']", "setup: []")
     (toys.root / "requirements.lock").touch()
     for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=toys"]):
         who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]

@@ -7,13 +7,16 @@ not started.
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -30,6 +33,7 @@ LOG_LINES = 12  # of the engine's own log, shown when it fails
 FOLDER = ".engine-"  # in build/TIER, with the plan and the marks, as long as it runs
 PLAN = "plan.json"
 CANCELLED = "cancelled"  # a mark that another command sets
+PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,13 @@ def execute(project: Project, tier: str, stale: list[Stale], place: Place, watch
         },
     )
     try:
-        _snakemake(project, folder, place, watch)
+        with _ended_by_signals() if place.logs else nullcontext():
+            _snakemake(project, folder, place, watch)
         failed = [name for name in stages if not (folder / f"{name}.done").exists()]
         if failed and not list(folder.glob("*.running")):
-            raise StageError(_engine_said(folder))
+            raise StageError(_engine_said(folder, place.logs))
         if failed:
-            raise StageError("\n".join(_said(folder, name, place.logs) for name in failed))
+            raise StageError("\n".join(_said(folder, name, stages[name], place.logs) for name in failed))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -144,7 +149,14 @@ def _snakemake(project: Project, folder: Path, place: Place, watch: Callable[[Pr
     started, seen = time.monotonic(), set[Path]()
     with (folder / "engine.log").open("w", encoding="utf-8") as log:
         # Snakemake may miss a Ctrl-C between two looks at its jobs: so the terminal's is for us alone.
-        engine = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=bool(place.logs))
+        engine = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=bool(place.logs),
+            preexec_fn=_end_with_parent if place.logs else None,
+        )
         try:
             while True:
                 ended = engine.poll() is not None
@@ -172,15 +184,53 @@ def jobs_name(folder: Path) -> str:
     return f"lucie-{folder.name.removeprefix(FOLDER)}"
 
 
-def _said(folder: Path, stage: str, logs: Path | None) -> str:
+def _end_with_parent() -> None:
+    """Have the kernel kill this process once the one that started it is gone, even by SIGKILL: it would submit on."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A lost terminal and SIGTERM end the run as Ctrl-C does."""
+
+    def end(number: int, _: Any) -> None:
+        raise StageError(f"Ended by {signal.Signals(number).name}. Submit again: what is done stays done.")
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _said(folder: Path, stage: str, needs: list[str], logs: Path | None) -> str:
     """What a failed stage said, or why it never started."""
-    said = folder / f"{stage}.said"
+    said, where = folder / f"{stage}.said", _job_log(folder, stage, logs)
     if said.is_file():
-        where = f" Its job's log is in {logs}" if logs else ""
         return said.read_text("utf-8").strip() or f"Stage '{stage}' ended without a word. Was it killed?{where}"
-    return f"Stage '{stage}' did not run, because a stage it needs failed."
+    failed = [need for need in needs if not (folder / f"{need}.done").exists()]
+    if failed:
+        return f"Stage '{stage}' did not run, because it needs {failed[0]}."
+    return f"Stage '{stage}' did not run: its job ended before it began.{where}"
 
 
-def _engine_said(folder: Path) -> str:
+def _job_log(folder: Path, stage: str, logs: Path | None) -> str:
+    """Where the log of a stage's job is, as a sentence; empty where there is none of this run."""
+    started = (folder / PLAN).stat().st_mtime
+    found = list(logs.glob(f"rule_{stage}/**/*.log")) if logs else []
+    latest = max((path for path in found if path.stat().st_mtime >= started), key=_modified, default=None)
+    return f" The log of its job: {latest}" if latest else f" Logs of jobs are in {logs}" if logs else ""
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _engine_said(folder: Path, logs: Path | None) -> str:
     lines = (folder / "engine.log").read_text(encoding="utf-8").strip().splitlines()
-    return "The engine ended without running a stage. It said:\n" + "\n".join(lines[-LOG_LINES:])
+    stages = json.loads((folder / PLAN).read_text("utf-8"))["stages"]
+    where = dict.fromkeys(_job_log(folder, stage, logs).strip() for stage in stages)
+    said = ["The engine ended without running a stage. It said:", *lines[-LOG_LINES:], *filter(None, where)]
+    return "\n".join(said)

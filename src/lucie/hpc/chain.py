@@ -163,7 +163,7 @@ class LegJob:
             "#SBATCH --requeue",
             f"#SBATCH --signal=B:USR1@{WARNING}",
             "#SBATCH --open-mode=append",
-            f"#SBATCH --output={logs}/%x-%j.out",
+            f'#SBATCH --output="{logs}/%x-%j.out"',
             "trap '' USR1",  # a warning must not end what does not listen yet; the training has a clock of its own
             *chain.setup,
             *(f"export {name}={value}" for name, value in chain.environment.items()),

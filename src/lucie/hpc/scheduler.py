@@ -5,16 +5,18 @@ from __future__ import annotations
 import getpass
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lucie.errors import StageError
 
 LIMIT = 30  # seconds that an answer may take
+PAUSES = (1, 5, 15)  # seconds before asking again what must not fail
 
 
-class UnavailableError(Exception):
-    """A command is not here, or does not answer; says which."""
+class UnavailableError(StageError):
+    """A command of Slurm is not here, or does not answer; says which."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,11 @@ class Scheduler:
         """The jobs whose names begin so and that wait or run, with their numbers, by the rule in their comments."""
         if not self.is_here:
             return {}
-        rows = _rows("squeue", "--noheader", "--me", "--format=%A|%j|%k|%T|%r|%L")
+        listed = ask("squeue", "--noheader", "--me", "--format=%A|%T|%r|%L|%k|%j")
+        rows = [line.strip().split("|", 5) for line in listed.splitlines() if line.strip()]  # others may have | in %k
         return {
             comment.removeprefix("rule_"): (job, Queued(state, reason, left))
-            for job, name, comment, state, reason, left in rows
+            for job, state, reason, left, comment, name in rows
             if name.startswith(prefix)
         }
 
@@ -111,18 +114,19 @@ class Scheduler:
         return {job: state.split()[0] for job, state in rows if state}
 
     def is_over_time(self, job: str) -> bool:
-        """Whether Slurm is ending a job because its time is over."""
+        """Whether Slurm is ending a job because its time is over; no, where it does not answer in several tries."""
         try:
-            asked = ask("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%r")
+            asked = _patiently("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%r")
         except UnavailableError:
             return False
         return asked.strip() == "TimeLimit"
 
     def requeue(self, job: str) -> None:
-        """Put a job back into the queue, even the one that asks. Raises StageError where Slurm does not."""
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise StageError(f"Slurm does not queue job {job} again: {done.stderr.strip()}. Submit the training again.")
+        """Put a job back into the queue, even the one that asks. Raises StageError where Slurm never does."""
+        try:
+            _patiently("scontrol", "requeue", job)
+        except UnavailableError as error:
+            raise StageError(f"Slurm does not queue job {job} again: {error}. Submit the training again.") from error
 
     def cancel(self, jobs: Iterable[str]) -> None:
         """Cancel jobs. Raises StageError where Slurm does not."""
@@ -148,6 +152,16 @@ def ask(*command: str) -> str:
         said = (done.stderr.strip().splitlines() or ["it failed"])[-1]
         raise UnavailableError(f"{command[0]}: {said}")
     return done.stdout
+
+
+def _patiently(*command: str) -> str:
+    """As `ask`, but a long training does not end because Slurm was busy once."""
+    for pause in PAUSES:
+        try:
+            return ask(*command)
+        except UnavailableError:
+            time.sleep(pause)
+    return ask(*command)
 
 
 def _rows(*command: str) -> list[list[str]]:

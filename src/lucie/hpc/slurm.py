@@ -27,10 +27,10 @@ class ArrayJob:
     def script(self, logs: Path) -> str:
         """The batch script."""
         lines = [
-            "#!/bin/bash",
+            "#!/bin/bash -l",
             f"#SBATCH --job-name={self.name}",
             f"#SBATCH --array=0-{self.elements - 1}",
-            f"#SBATCH --output={logs}/%x-%A_%a.out",
+            f'#SBATCH --output="{logs}/%x-%A_%a.out"',
             *(f"#SBATCH {option}" for option in self.options),
             *self.setup,
             "set -eu",

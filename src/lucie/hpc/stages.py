@@ -31,6 +31,7 @@ from lucie.training.recipe import Recipe
 KIND = "cpu"  # of a site's jobs
 TRAINING = "pretraining"
 INSIDE = Path("/opt/lucie")  # the repository in an image
+LOGIN = ". /etc/profile"  # as in a login shell: it defines `module`
 RESOURCES = {"--partition": "slurm_partition", "--constraint": "constraint"}  # as Snakemake calls what sbatch takes
 
 
@@ -77,7 +78,7 @@ def place(
         "slurm",
         [] if account else ["--slurm-no-account"],
         command=[sys.executable, "-m", "lucie"] if image is None else _inside(project, image),
-        setup=jobs.setup,
+        setup=[LOGIN, *jobs.setup] if jobs.setup else [],
         resources=resources,
         logs=project.build / tier / "jobs",
         cancel=lambda folder: Submission(folder).cancel(scheduler),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from lucie.errors import LucieError
 from lucie.hpc.chain import CHAIN, Chain, Leg
 from lucie.hpc.job import attempts
 from lucie.hpc.scheduler import Queued, Scheduler
@@ -39,8 +40,12 @@ def submitted(project: Project) -> list[Path]:
 
 
 def training_rows(folder: Path, scheduler: Scheduler) -> Iterator[Row]:
-    """A row for each leg of one training."""
-    chain = Chain.read(folder)
+    """A row for each leg of one training; one that says so where its file is damaged."""
+    try:
+        chain = Chain.read(folder)
+    except LucieError as error:
+        yield Row(work=folder.name, stage="-", job="-", state=str(error))
+        return
     path = folder / METRICS
     made = parse(path.read_text("utf-8")) if path.is_file() else []
     numbers = [leg.job for leg in chain.legs if leg.job]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lucie.errors import UsageError
+from lucie.errors import UsageError, unknown
 from lucie.project import Project
 
 if TYPE_CHECKING:
@@ -46,7 +46,12 @@ class Wanted:
         """The image of containers/lock.yaml that jobs run in, the usual one unless another was asked for."""
         from lucie.hpc import container
 
-        return None if self.image == NO_IMAGE else container.find(project, self.site, self.image or usual)
+        if self.image == NO_IMAGE:
+            return None
+        known = container.locked(project)
+        if self.image and self.image not in known:
+            raise unknown("image", self.image, [*known, NO_IMAGE])
+        return container.find(project, self.site, self.image or usual)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def submit(
     kind: KindOption = "",
     charged: ProjectOption = "",
     qos: QosOption = "",
-    minutes: Annotated[int, typer.Option("--minutes", help="of a job; 0: as many as the site allows")] = 0,
+    minutes: Annotated[int, typer.Option("--minutes", min=0, help="of a job; 0: as many as the site allows")] = 0,
     image: Annotated[str, typer.Option("--image", help="of containers/lock.yaml, or `none`; without it, its own")] = "",
     gpus: Annotated[list[int], typer.Option("--gpus", help="with --dry-run, to plan for; once or more")] = PLANNED,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show the jobs and, for `full`, the plan")] = False,
@@ -120,6 +125,8 @@ def _submit_stages(project: Project, wanted: Wanted, stages: list[str]) -> None:
         return
     refuse(site, KIND, wanted.charged, wanted.qos, wanted.minutes or 60 * site.job(KIND).hours, 1, scheduler)
     refuse_twice(project, tier, scheduler)
+    if not scheduler.is_here:
+        raise UsageError("There is no Slurm here (no sbatch). Run this on the cluster's login node.")
     out.print(f"{len(stale)} stages, a job each. This command waits for them; Ctrl-C cancels them.")
     engine.execute(project, tier, stale, where, show_progress)
     out.print(f"Judge what came of it: lucie reproduce --tier {tier}")
@@ -167,4 +174,5 @@ def _submit_training(project: Project, wanted: Wanted, training: WantedTraining)
             f"job {leg.job}",
             f"{', '.join(leg.phases)}: steps {leg.first_step:,} to {leg.last_step:,}, {leg.nodes} nodes",
         )
-    out.print("Follow it with: lucie status")
+    elsewhere = "" if chain.folder.is_relative_to(project.build) else f" {chain.folder}"
+    out.print(f"Follow it with: lucie status{elsewhere}", soft_wrap=True)

@@ -141,7 +141,7 @@ def unpack(
     from lucie.terminal import line
     from lucie.training.archive import unpack as unpack_one
 
-    line("unpacked", str(unpack_one(archive, folder / "checkpoints")))
+    line("unpacked", str(unpack_one(archive, folder)))
 
 
 def register(app: typer.Typer) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints as one file each, where a disk counts files: `lucie pack` and `lucie unpack`.
 
     packed = pack(folder / "checkpoints" / "25000", archive)      # ARCHIVE/25000.tar, in place of the folder
-    unpack(packed, folder / "checkpoints")
+    unpack(packed, folder)
 
 A checkpoint of a large model is hundreds of files, and file systems of computing centres allow a project some hundred
 thousand. The archive is an ordinary, uncompressed tar file (weights hardly compress), with the manifest first.
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256
 from lucie.training.checkpoints import MANIFEST, Manifest, read, steps
+from lucie.training.run import RunFile
 
 SUFFIX = ".tar"
 WORKING = ".packing"  # begins the names of what is not whole
@@ -32,6 +33,8 @@ def pack_run(checkpoints: Path, archive: Path, keep: int) -> Iterator[Path]:
     """
     if keep < 1:
         raise UsageError("The last checkpoint is not packed: a training goes on from it.")
+    for left in checkpoints.glob(f"{WORKING}-*"):  # by one that was killed: packed and checked, or not yet unpacked
+        shutil.rmtree(left)
     for step in steps(checkpoints)[:-keep]:
         yield pack(checkpoints / str(step), archive)
 
@@ -46,16 +49,11 @@ def pack(checkpoint: Path, archive: Path) -> Path:
     if not target.exists():
         written = archive / f"{WORKING}-{target.name}"
         try:
-            with tarfile.open(written, "w", format=tarfile.PAX_FORMAT) as tar:
-                for name in [MANIFEST, *manifest.files]:
-                    tar.add(checkpoint / name, name, filter=_anonymous)
-        except FileNotFoundError as error:
-            written.unlink()
-            raise MismatchError(
-                f"{error.filename} is missing: the checkpoint is damaged and was not packed."
-            ) from error
-        _check_archive(written, manifest)
-        written.rename(target)
+            _write_archive(checkpoint, manifest, written)
+            _check_archive(written, manifest)
+            written.rename(target)
+        finally:
+            written.unlink(missing_ok=True)
     _check_archive(target, manifest)
     gone = checkpoint.with_name(f"{WORKING}-{checkpoint.name}")
     checkpoint.rename(gone)
@@ -63,17 +61,41 @@ def pack(checkpoint: Path, archive: Path) -> Path:
     return target
 
 
-def unpack(packed: Path, checkpoints: Path) -> Path:
-    """Make the folder of a checkpoint from its archive, which stays; returns the folder.
+def unpack(packed: Path, run: Path) -> Path:
+    """Make the folder of a checkpoint in its training's folder again, from its archive, which stays; returns it.
 
-    Raises UsageError where the folder is there, or the file is no archive, MismatchError for a damaged one.
+    Raises UsageError where the checkpoint is there, the file is no archive, or the folder is of no or another training;
+    MismatchError for a damaged archive.
     """
-    target = checkpoints / packed.name.removesuffix(SUFFIX)
+    manifest = _manifest(packed)
+    if manifest.key != RunFile.read(run).key:
+        raise UsageError(
+            f"{packed} is of another training than {run}: recipe {manifest.recipe}, seed {manifest.seed}. "
+            "Unpack it there."
+        )
+    target = run / "checkpoints" / str(manifest.step)
     if target.exists():
         raise UsageError(f"{target} is there already.")
-    manifest = _manifest(packed)
-    written = checkpoints / f"{WORKING}-{target.name}"
+    written = target.with_name(f"{WORKING}-{target.name}")
     shutil.rmtree(written, ignore_errors=True)
+    try:
+        _extract(packed, manifest, written)
+        written.rename(target)
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
+    return target
+
+
+def _write_archive(checkpoint: Path, manifest: Manifest, written: Path) -> None:
+    try:
+        with tarfile.open(written, "w", format=tarfile.PAX_FORMAT) as tar:
+            for name in [MANIFEST, *manifest.files]:
+                tar.add(checkpoint / name, name, filter=_anonymous)
+    except FileNotFoundError as error:
+        raise MismatchError(f"{error.filename} is missing: the checkpoint is damaged and was not packed.") from error
+
+
+def _extract(packed: Path, manifest: Manifest, written: Path) -> None:
     with tarfile.open(packed) as tar:
         for name in [MANIFEST, *manifest.files]:  # no other names: an archive may hold any
             path = written / name
@@ -84,8 +106,6 @@ def unpack(packed: Path, checkpoints: Path) -> Path:
                 shutil.copyfileobj(_member(tar, name, packed), file)
             if name in manifest.files and sha256(path) != manifest.files[name]:
                 raise MismatchError(f"{name} in {packed} is not what its manifest says: no checkpoint was made of it.")
-    written.rename(target)
-    return target
 
 
 def _check_archive(packed: Path, manifest: Manifest) -> None:
