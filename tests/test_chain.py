@@ -20,11 +20,11 @@ from conftest import ROOT, edit
 from toy_training import make_tokens, same_weights
 
 from lucie.errors import MismatchError, StageError, UsageError
-from lucie.hpc import job
+from lucie.hpc import doctor, job
 from lucie.hpc.chain import Chain, LegJob, legs
 from lucie.hpc.container import Image, check
 from lucie.hpc.job import launcher
-from lucie.hpc.scheduler import Scheduler
+from lucie.hpc.scheduler import Association, Scheduler
 from lucie.hpc.sites import Site
 from lucie.project import Project
 from lucie.training.recipe import Recipe
@@ -217,7 +217,7 @@ def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: P
         return {name: (state, says) for state, name, says in found}
 
     found = lines("--project", "abc")
-    good = ("partition", "constraint", "walltime", "account", "work", "checkpoints", "token files")
+    good = ("rules", "partition", "constraint", "walltime", "account", "work", "checkpoints", "token files")
     assert [name for name in good if found.get(name, ("",))[0] != "ok"] == [], found
     assert "not checked here: there is no nvidia-smi" in found["GPU"][1] or found["GPU"][0] == "ok"
     assert found["folder"][0] == "warn", "it lies where files are purged"
@@ -228,6 +228,38 @@ def test_the_doctor_says_what_to_do(jean_zay: Slurm, project: Project, tokens: P
     assert found["account"][0] == "fail" and "you may charge: abc@h100" in found["account"][1]
     found = lines("--project", "abc", "--qos", "qos_gpu_h100-dev")
     assert found["QoS"] == ("ok", "qos_gpu_h100-dev") and found["walltime"] == ("ok", "120 minutes a job")
+    found = lines("--project", "abc", "--minutes", "30", "--data", str(tmp_path))
+    assert found["walltime"] == ("ok", "30 minutes a job")
+    assert f"{tmp_path} is not a finished mirror" in found["mirror full"][1]
+    assert found["cpu partition"][1].startswith("cpu_p1: ") and found["cpu walltime"] == ("ok", "300 minutes a job")
+    assert found["cpu account"][0] == "fail" and "charge 'abc@cpu'; you may charge: abc@h100" in found["cpu account"][1]
+
+
+def test_the_doctor_knows_the_rules_that_submit_knows() -> None:
+    """Of the largest leg, and of what was asked for."""
+    recipe, site = Recipe.load(Project(ROOT), "full"), Site.load(Project(ROOT), "jean-zay")
+
+    def rules(**asked: Any) -> tuple[str, str]:
+        wanted = doctor.Wanted("h100", recipe, Path("r"), Path("t"), "abc", **asked)
+        first = next(doctor.training_checks(site, wanted, Scheduler()))
+        return first.state, first.says
+
+    assert rules() == ("ok", "config/sites/jean-zay.yaml allows h100 jobs of 128 nodes")
+    state, says = rules(qos="qos_gpu_h100-dev")
+    assert state == "fail" and "may have 32 GPUs" in says and "needs 512" in says
+    state, says = rules(minutes=1201)
+    assert state == "fail" and "may take 20 h" in says
+
+
+def test_an_account_that_is_listed_once_a_partition_has_the_qos_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("abc@h100", {"qos_gpu_h100-dev", "qos_gpu_h100-t3"}), ("abc@h100", {"qos_gpu_h100-dev"})]
+    held = [Association(account, frozenset(qos)) for account, qos in rows]
+    monkeypatch.setattr(Scheduler, "associations", lambda self: held)
+    monkeypatch.setattr(Scheduler, "longest", lambda self, qos: None)
+    site = Site.load(Project(ROOT), "jean-zay")
+    for qos, state in {"qos_gpu_h100-dev": "ok", "qos_gpu_h100-t3": "ok", "qos_gpu_h100-t4": "fail"}.items():
+        checks = doctor.job_checks(site, "h100", "abc", qos, 60, 1, Scheduler())
+        assert [check.state for check in checks if check.name == "QoS"] == [state]
 
 
 @pytest.fixture(scope="module")

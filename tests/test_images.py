@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, edit
+from typer.testing import CliRunner
 
-from lucie.errors import MismatchError, UsageError
+from lucie.cli import app
+from lucie.errors import LucieError, MismatchError, UsageError
 from lucie.files import sha256
-from lucie.hpc import container, images
+from lucie.hpc import container, images, provisions
 from lucie.hpc.sites import Site
 from lucie.manifest import CONTAINER_VARIABLE
 from lucie.project import Project
@@ -76,6 +79,26 @@ def test_cuda_is_pinned_beside_the_lock_of_all() -> None:
 # The lock and the launcher
 
 
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run(["git", "-C", folder, *identity, *words], check=True, capture_output=True)
+
+
+def test_one_image_is_built_after_the_other(tmp_path: Path) -> None:
+    """From one commit, though the first is listed in the lock by then; not where anything else is open."""
+    shutil.copytree(ROOT / "containers", tmp_path / "containers")
+    (tmp_path / ".gitignore").write_text("build/\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message=x")
+    entry = container.Locked(sha256="1", base="x", definition="2", lock="3", commit="c")
+    images.write_lock(Project(tmp_path), {"lucie": entry})
+    assert (images.checkout(Project(tmp_path)) / "containers/lucie-train.def").is_file()
+    (tmp_path / "new").touch()
+    with pytest.raises(UsageError, match="changes that are in none: new"):
+        images.checkout(Project(tmp_path))
+
+
 @pytest.fixture
 def listed(tmp_path: Path) -> Project:
     """A project whose lock lists an image, which is where the site slurm looks for it."""
@@ -126,15 +149,102 @@ def test_images_run_only_from_where_the_site_allows(listed: Project, monkeypatch
     monkeypatch.setenv("SINGULARITY_ALLOWED_DIR", str(allowed))
     with pytest.raises(UsageError, match="there is no idrcontmgr"):
         images.install(listed, site, "lucie-train", image)
-    program = listed.root / "bin" / "idrcontmgr"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\n[ "$1" = cp ] && cp "$2" {allowed}\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    registering(listed, allowed, monkeypatch)
     assert images.install(listed, site, "lucie-train", image) == allowed / "lucie-train.sif"
     found = container.find(listed, site, "lucie-train")
     assert found is not None and found.program == "singularity"
     container.check(found)
+
+
+def registering(listed: Project, allowed: Path, monkeypatch: pytest.MonkeyPatch, does: str = 'cp "$2"') -> None:
+    """An idrcontmgr: without other words it copies under the name that the file has."""
+    program = listed.root / "bin" / "idrcontmgr"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$1" = cp ] && {does} {allowed}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SINGULARITY_ALLOWED_DIR", str(allowed))
+
+
+def test_an_image_is_installed_by_its_name_whatever_its_file_is_called(
+    listed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, allowed = Site.load(listed, "jean-zay"), tmp_path / "allowed"
+    other = (listed.root / "build/images/lucie-train.sif").rename(tmp_path / "other-name.sif")
+    allowed.mkdir()
+    registering(listed, allowed, monkeypatch)
+    assert images.install(listed, site, "lucie-train", other) == allowed / "lucie-train.sif"
+    assert [path.name for path in allowed.iterdir()] == ["lucie-train.sif"]
+    assert other.is_file() and not list((listed.root / "build/images").iterdir()), "nothing else is left"
+
+
+@pytest.mark.parametrize(("does", "says"), [("ls", "is not there"), ("echo > lucie-train.sif; ls", "is another file")])
+def test_an_image_that_is_not_in_place_afterwards_is_an_error(
+    does: str, says: str, listed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    monkeypatch.chdir(allowed)
+    registering(listed, allowed, monkeypatch, does)
+    with pytest.raises(MismatchError, match=f"lucie-train.sif {says}"):
+        images.install(
+            listed, Site.load(listed, "jean-zay"), "lucie-train", listed.root / "build/images/lucie-train.sif"
+        )
+
+
+def said_where_no_image_is(listed: Project) -> str:
+    with pytest.raises(UsageError) as refused:
+        container.find(listed, Site.load(listed, "slurm"), "lucie-train")
+    return str(refused.value)
+
+
+def said_where_it_is_another(listed: Project) -> str:
+    path = listed.root / "build/images/lucie-train.sif"
+    with pytest.raises(MismatchError) as refused:
+        container.check(container.Image(name="lucie-train", path=path, sha256="0" * 64, program="apptainer"))
+    return str(refused.value)
+
+
+def said_by_the_doctor(listed: Project) -> str:
+    return " ".join(check.says for check in provisions.image_checks(listed, Site.load(listed, "slurm")))
+
+
+def said_where_none_is_listed(listed: Project) -> str:
+    images.write_lock(listed, {})
+    return said_by_the_doctor(listed)
+
+
+@pytest.mark.parametrize(
+    "said", [said_where_no_image_is, said_where_it_is_another, said_by_the_doctor, said_where_none_is_listed]
+)
+def test_what_messages_advise_is_a_command(
+    said: Callable[[Project], str], listed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes as far as its own refusal: here there is no such file, site or git."""
+    (listed.root / "build/images/lucie-train.sif").unlink()
+    monkeypatch.setenv("LUCIE_ROOT", str(listed.root))
+    advised = re.findall(r"lucie (image (?:install|build)[^():]*)", said(listed))
+    assert advised
+    for words in advised:
+        assert isinstance(CliRunner().invoke(app, shlex.split(words)).exception, LucieError), words
+
+
+def test_what_runs_in_an_image_has_options_of_its_own(listed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All after the image's name, even such as `image run` has itself."""
+    ran: list[list[str]] = []
+
+    def run(words: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        ran.append(words)
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr("lucie.hpc.image_verbs.subprocess.run", run)
+    monkeypatch.setenv("LUCIE_ROOT", str(listed.root))
+    inside = ["lucie", "submit", "x", "--site", "jean-zay", "--into", "foo", "--no-network", "--help"]
+    for dashes in ([], ["--"]):
+        words = ["image", "run", "--into", str(listed.root / "out"), "lucie-train", *dashes, *inside]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        assert ran[-1][-len(inside) - 1 :] == [str(listed.root / "build/images/lucie-train.sif"), *inside]
+        assert f"{listed.root / 'out'}:/opt/lucie/build" in ran[-1] and "--net" not in ran[-1]
 
 
 def test_what_runs_inside_sees_what_it_is_given_and_its_digest(tmp_path: Path) -> None:
@@ -246,7 +356,7 @@ def test_an_image_says_what_it_was_made_from(place: Path, built: Path) -> None:
 
 def test_the_record_tier_is_reproduced_inside_without_a_network(place: Path, built: Path) -> None:
     """By an ordinary user, whose only writable folder is the one that is bound: and each notebook shows the image."""
-    run = ("image", "run", "lucie", "--no-network", "--into", place / "out")
+    run = ("image", "run", "--no-network", "--into", place / "out", "lucie")
     refused = lucie(place, *run, "sh", "-c", "touch /opt/lucie/README.md; id -u; cat /proc/net/dev")
     assert "Read-only file system" in refused.stderr and "1500" in refused.stdout and "eth" not in refused.stdout
     done = lucie(place, *run, "lucie", "reproduce", "--tier", "record")

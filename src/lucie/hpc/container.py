@@ -72,6 +72,11 @@ def folder(project: Project, site: Site) -> Path:
     return Path(os.environ[site.images.variable])
 
 
+def installing(name: str, site: str) -> str:
+    """The command that puts an image in place, for messages."""
+    return f"lucie image install {name} {name}.sif --site {site}"
+
+
 def find(project: Project, site: Site, name: str) -> Image | None:
     """The image of that name; None where the lock lists none. Raises UsageError where it is listed and not here."""
     known = locked(project).get(name)
@@ -80,8 +85,8 @@ def find(project: Project, site: Site, name: str) -> Image | None:
     path = folder(project, site) / f"{name}.sif"
     if not path.is_file():
         raise UsageError(
-            f"{LOCK} lists image {name}, and {path} is not there. Put it there: lucie image install {name}.sif "
-            f"--site {site.name}, or run without: --image none"
+            f"{LOCK} lists image {name}, and {path} is not there. Put it there: {installing(name, site.name)} "
+            "(or run without: --image none)"
         )
     return Image(name=name, path=path, sha256=known.sha256, program=site.images.program)
 
@@ -91,7 +96,8 @@ def check(image: Image) -> None:
     if not image.path.is_file() or sha256(image.path) != image.sha256:
         raise MismatchError(
             f"{image.path} is not the image that {LOCK} lists as {image.name} (sha256 {image.sha256[:12]}). "
-            "Nothing was started. Install the right one: lucie image install, or build it anew: lucie image build"
+            f"Nothing was started. Install the right one: {installing(image.name, 'SITE')} "
+            f"(or build it anew: lucie image build {image.name})"
         )
 
 

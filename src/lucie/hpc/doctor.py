@@ -1,6 +1,6 @@
 """Whether a site is ready: a line a check, ok, warn or fail, with what to do.
 
-    for check in checks(project, site, "h100", recipe, folder, tokens, charged="abc", qos=""):
+    for check in checks(project, site, Wanted("h100", recipe, folder, tokens, charged="abc")):
         print(check.state, check.name, check.says)
 
 Whom Slurm charges, its partitions, nodes and limits are asked of Slurm itself and held against the site's file. What
@@ -10,32 +10,65 @@ cannot be asked here (no such command) is a warning that says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lucie.errors import UsageError
 from lucie.hpc import provisions
-from lucie.hpc.chain import legs
+from lucie.hpc.chain import check_rules, legs
 from lucie.hpc.checks import Check
 from lucie.hpc.scheduler import Scheduler, UnavailableError
 from lucie.hpc.sites import Jobs, Site
+from lucie.hpc.stages import KIND
 from lucie.project import Project
 from lucie.training.recipe import Recipe
 
 
-def checks(
-    project: Project, site: Site, kind: str, recipe: Recipe, folder: Path, tokens: Path, charged: str, qos: str
-) -> Iterator[Check]:
-    """All of them, for a training of this recipe in that folder."""
-    jobs, scheduler = site.job(kind), Scheduler()
-    nodes = max(leg.nodes for leg in legs(recipe, jobs.processes))
-    hours = jobs.qos[qos].hours if qos in jobs.qos else jobs.hours
-    yield from job_checks(site, kind, charged, qos, 60 * hours, nodes, scheduler)
-    yield from provisions.storage_checks(site, recipe, folder)
+@dataclass(frozen=True)
+class Wanted:
+    """The training that a site shall be ready for."""
+
+    kind: str  # of the site's jobs
+    recipe: Recipe
+    folder: Path
+    tokens: Path
+    charged: str = ""
+    qos: str = ""
+    minutes: int = 0  # of a job; 0: as many as the site allows
+    data: Path | None = None  # where the corpus `full` was fetched to
+
+
+def checks(project: Project, site: Site, wanted: Wanted) -> Iterator[Check]:
+    """All of them, for a training, and for the stages before and after it."""
+    scheduler = Scheduler()
+    yield from training_checks(site, wanted, scheduler)
+    if KIND in site.jobs and wanted.kind != KIND:
+        yield from stage_checks(site, wanted.charged, scheduler)
+    yield from provisions.storage_checks(site, wanted.recipe, wanted.folder)
     yield from provisions.image_checks(project, site)
     if site.gpus:
         yield provisions.gpu_check()
-    yield from provisions.data_checks(project, recipe, tokens)
+    yield from provisions.data_checks(project, wanted.recipe, wanted.tokens, wanted.data)
     yield from provisions.model_checks(project)
+
+
+def training_checks(site: Site, wanted: Wanted, scheduler: Scheduler) -> Iterator[Check]:
+    """What the site's file and Slurm say of the jobs of a training, by its largest leg."""
+    jobs, kind, qos = site.job(wanted.kind), wanted.kind, wanted.qos
+    nodes = max(leg.nodes for leg in legs(wanted.recipe, jobs.processes))
+    minutes = wanted.minutes or 60 * (jobs.qos[qos].hours if qos in jobs.qos else jobs.hours)
+    try:
+        check_rules(site, kind, qos, minutes, nodes)
+        yield Check("rules", "ok", f"config/sites/{site.name}.yaml allows {kind} jobs of {nodes} nodes")
+    except UsageError as error:
+        yield Check("rules", "fail", str(error))
+    yield from job_checks(site, kind, wanted.charged, qos, minutes, nodes, scheduler)
+
+
+def stage_checks(site: Site, charged: str, scheduler: Scheduler) -> Iterator[Check]:
+    """What Slurm says of the jobs that stages are, in the site's default QoS."""
+    for check in job_checks(site, KIND, charged, "", 60 * site.job(KIND).hours, 1, scheduler):
+        yield replace(check, name=f"{KIND} {check.name}")
 
 
 def refuse(site: Site, kind: str, charged: str, qos: str, minutes: int, nodes: int, scheduler: Scheduler) -> None:
@@ -88,8 +121,9 @@ def _partition(site: Site, jobs: Jobs, minutes: int, nodes: int, scheduler: Sche
 
 
 def _account(site: Site, jobs: Jobs, charged: str, qos: str, minutes: int, scheduler: Scheduler) -> Iterator[Check]:
-    held = scheduler.associations()
-    accounts = {association.account: association for association in held}
+    accounts: dict[str, frozenset[str]] = {}  # one may be listed once a partition
+    for held in scheduler.associations():
+        accounts[held.account] = accounts.get(held.account, frozenset()) | held.qos
     try:
         account = jobs.charged(charged)
     except UsageError as error:
@@ -102,7 +136,7 @@ def _account(site: Site, jobs: Jobs, charged: str, qos: str, minutes: int, sched
     yield Check("account", "ok", account or "Slurm's default")
     if not qos:
         return
-    allowed = accounts[account.lower()].qos if account else frozenset().union(*(one.qos for one in held))
+    allowed = accounts[account.lower()] if account else frozenset().union(*accounts.values())
     if qos not in allowed:
         yield Check("QoS", "fail", f"'{account}' may not use '{qos}'; it may use: {', '.join(sorted(allowed))}.")
         return

@@ -76,15 +76,18 @@ def image_install(
     line(name, f"in place: {install(project, Site.load(project, site), name, image)}")
 
 
-@app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command("run", context_settings={"allow_interspersed_args": False})
 def image_run(
-    context: typer.Context,
-    name: NameArgument = "lucie",
+    name: NameArgument,
+    inside: Annotated[list[str], typer.Argument(metavar="command", help="and its own options: all after NAME is its")],
     into: Annotated[Path, typer.Option("--into", help="what is built inside comes here")] = Path("build/container"),
     site: SiteOption = "slurm",
     network: Annotated[bool, typer.Option("--network/--no-network", help="whether it sees any")] = True,
 ) -> None:
-    """Run a command in an image, once it is known to be the one of the lock: lucie image run lucie lucie verify."""
+    """Run a command in an image, once it is known to be the one of the lock: lucie image run lucie lucie verify.
+
+    Options of `image run` itself stand before the image's name.
+    """
     from lucie.hpc import container
     from lucie.hpc.sites import Site
 
@@ -95,6 +98,7 @@ def image_run(
     container.check(image)
     into.mkdir(parents=True, exist_ok=True)
     options = [] if network else ["--net", "--network=none"]
-    command = container.command(image, [f"{into.resolve()}:{INSIDE}"], {}, context.args, [*options, "--pwd=/opt/lucie"])
+    words = inside[1:] if inside[0] == "--" else inside
+    command = container.command(image, [f"{into.resolve()}:{INSIDE}"], {}, words, [*options, "--pwd=/opt/lucie"])
     code = subprocess.run(command, check=False).returncode
     raise typer.Exit(code or Exit.HELD)

@@ -11,7 +11,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,28 @@ def build(project: Project, name: str, program: str, given: Mapping[str, str] = 
 
 def checkout(project: Project) -> Path:
     """A fresh clone of the commit that is checked out. Raises UsageError where something is not committed."""
-    if project.commit.dirty:
-        raise UsageError("An image holds a commit, and there are changes that are in none. Commit them first.")
+    if changed := uncommitted(project):
+        raise UsageError(
+            f"An image holds a commit, and there are changes that are in none: {changed[0]}. Commit them first."
+        )
     target = project.build / "images" / "source"
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     call(["git", "clone", "--quiet", "--depth=1", project.root.as_uri(), str(target)], "git clone")
     return target
+
+
+def uncommitted(project: Project) -> list[str]:
+    """What git lists as changed or new. The lock is none: each build of an image changes it.
+
+    Raises UsageError outside of git.
+    """
+    if project.commit.id == "unknown":
+        raise UsageError(f"An image holds a commit, and {project.root} is no git checkout. Clone the repository.")
+    paths = [":!results", ":!build", f":!{LOCK}"]
+    command = ["git", "-C", str(project.root), "status", "--porcelain", "--", *paths]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line[3:] for line in listed.splitlines()]
 
 
 def others(project: Project, commit: str) -> list[str]:
@@ -124,23 +140,59 @@ def labels(image: Path) -> dict[str, Any]:
 
 
 def install(project: Project, site: Site, name: str, image: Path) -> Path:
-    """Put an image of the lock where the site runs images from; returns where. Raises as `verify`."""
-    verify(project, name, image)
+    """Put an image of the lock where the site runs images from; returns where.
+
+    Raises as `verify`, and MismatchError where it is not there afterwards.
+    """
+    entry = verify(project, name, image)
     target = container.folder(project, site) / f"{name}.sif"
-    if target.is_file() and sha256(target) == sha256(image):
+    if target.is_file() and sha256(target) == entry.sha256:
         return target
     held = [path for path in target.parent.glob("*.sif") if path != target]
     if site.images.most and len(held) >= site.images.most:
         raise UsageError(f"{target.parent} holds {len(held)} images, and the site allows no more. Remove one.")
     if site.images.registering:
-        command = site.images.registering.format(image=shlex.quote(str(image)))
-        if not shutil.which(shlex.split(command)[0]):
-            raise UsageError(f"This is no node of {site.says}: there is no {shlex.split(command)[0]}.")
-        call(shlex.split(command), "Registering the image")
+        register(project, site, name, image)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(image, target)
+    if not target.is_file() or sha256(target) != entry.sha256:
+        wrong = "is another file" if target.is_file() else "is not there"
+        raise MismatchError(
+            f"Image {name} was put in place, and {target} {wrong}. See what {target.parent} holds, remove what is old "
+            f"there, and again: {container.installing(name, site.name)}"
+        )
     return target
+
+
+def register(project: Project, site: Site, name: str, image: Path) -> None:
+    """Have the site's own command put an image in place. Raises UsageError where there is no such command."""
+    program = shlex.split(site.images.registering)[0]
+    if not shutil.which(program):
+        raise UsageError(f"This is no node of {site.says}: there is no {program}.")
+    with named(project, name, image) as file:
+        command = site.images.registering.format(image=shlex.quote(str(file)))
+        call(shlex.split(command), "Registering the image")
+
+
+@contextmanager
+def named(project: Project, name: str, image: Path) -> Iterator[Path]:
+    """The image as a file NAME.sif: itself, or a link or copy for as long as it is needed."""
+    if image.name == f"{name}.sif":
+        yield image
+        return
+    folder = project.build / "images" / "named"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    file = folder / f"{name}.sif"
+    try:
+        try:
+            file.hardlink_to(image.resolve())
+        except OSError:  # on another file system
+            shutil.copyfile(image, file)
+        yield file
+    finally:
+        shutil.rmtree(folder)
 
 
 def write_lock(project: Project, entries: Mapping[str, Locked]) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from lucie.corpus.recipe import Recipe as Corpus
-from lucie.errors import LucieError
+from lucie.errors import LucieError, UsageError
 from lucie.files import sha256
 from lucie.hpc import container
 from lucie.hpc.checks import Check
 from lucie.hpc.scheduler import UnavailableError, ask
 from lucie.hpc.sites import Site, Storage
-from lucie.hub.mirror import MANIFEST, Mirror, check_mirror, is_there
+from lucie.hub.mirror import MANIFEST, Mirror, is_there
 from lucie.mixture.plan import PHASES
 from lucie.project import Project
 from lucie.scaling.layout import Layout, Work
@@ -99,7 +99,8 @@ def image_checks(project: Project, site: Site) -> Iterator[Check]:
         yield Check("container", "warn", f"not checked here: there is no {site.images.program}")
     known = container.locked(project)
     if not known:
-        yield Check("image", "warn", f"{container.LOCK} lists none: jobs run without. Build one: lucie image build")
+        says = f"{container.LOCK} lists none: jobs run without. Build one: lucie image build lucie"
+        yield Check("image", "warn", says)
         return
     try:
         folder = container.folder(project, site)
@@ -109,9 +110,11 @@ def image_checks(project: Project, site: Site) -> Iterator[Check]:
     for name, entry in known.items():
         path = folder / f"{name}.sif"
         if not path.is_file():
-            yield Check(f"image {name}", "fail", f"{path} is missing. Put it there: lucie image install {name}.sif")
+            says = f"{path} is missing. Put it there: {container.installing(name, site.name)}"
+            yield Check(f"image {name}", "fail", says)
         elif sha256(path) != entry.sha256:
-            yield Check(f"image {name}", "fail", f"{path} is not the one of {container.LOCK}: install it again")
+            says = f"{path} is not the one of {container.LOCK}. Again: {container.installing(name, site.name)}"
+            yield Check(f"image {name}", "fail", says)
         else:
             yield Check(f"image {name}", "ok", f"{path}, sha256 {entry.sha256[:12]}")
     held = len(list(folder.glob("*.sif")))
@@ -128,22 +131,18 @@ def gpu_check() -> Check:
     return Check("GPU", "ok", f"{len(found)}: {found[0].partition(' (')[0]}")
 
 
-def data_checks(project: Project, recipe: Recipe, tokens: Path) -> Iterator[Check]:
-    """Token files of the training, and the mirrors that were fetched, by their manifests and sizes."""
+def data_checks(project: Project, recipe: Recipe, tokens: Path, data: Path | None = None) -> Iterator[Check]:
+    """Token files of the training, and the mirrors that were fetched, by their manifests and sizes.
+
+    ``data`` is where the corpus `full` was fetched to, if not into its own folder.
+    """
     try:
         held = TokenFolder(tokens)
         held.check_vocabulary(recipe.architecture.vocab_size)
         yield Check("token files", "ok", f"{len(held.files)} kinds of text in {tokens}")
     except LucieError as error:
         yield Check("token files", "fail", str(error))
-    corpus = Corpus.load(project, "full")
-    if corpus.hub is not None:
-        how = "Go on with: lucie fetch full"
-        try:
-            check_mirror(corpus.source(project), corpus.hub.repository, corpus.hub.revision, how)
-            yield Check("mirror full", "ok", f"{corpus.hub.repository} at {corpus.hub.revision} is complete")
-        except LucieError as error:
-            yield Check("mirror full", "fail" if recipe.tier == "full" else "warn", str(error))
+    yield from _corpus(project, recipe, data)
     pins, into = load_pins(project), project.root / "data" / "tokenizers"
     lacking = [name for name, pin in pins.items() if not _is(into / name, pin.sha256)]
     if lacking:
@@ -151,6 +150,26 @@ def data_checks(project: Project, recipe: Recipe, tokens: Path) -> Iterator[Chec
         yield Check("tokenizers", "warn", says)
     else:
         yield Check("tokenizers", "ok", f"{len(pins)} files as pinned")
+
+
+def _corpus(project: Project, recipe: Recipe, data: Path | None) -> Iterator[Check]:
+    corpus = Corpus.load(project, "full")
+    hub = corpus.hub
+    if hub is None:
+        return
+    if data:
+        corpus = corpus.model_copy(update={"folder": str(data.resolve())})
+    try:
+        if not corpus.path(project).is_dir():
+            raise UsageError(
+                f"There is no folder {corpus.folder}. Get it with: lucie fetch full --into {corpus.folder} "
+                "(or name the one that it is in: --data)"
+            )
+        corpus.source(project)
+        says = f"{hub.repository} at {hub.revision} is complete in {corpus.folder}"
+        yield Check("mirror full", "ok", says)
+    except LucieError as error:
+        yield Check("mirror full", "fail" if recipe.tier == "full" else "warn", str(error))
 
 
 def model_checks(project: Project) -> Iterator[Check]:

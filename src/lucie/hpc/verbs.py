@@ -96,9 +96,13 @@ def doctor(
     kind: KindOption = "",
     charged: ProjectOption = "",
     qos: QosOption = "",
+    minutes: Annotated[int, typer.Option("--minutes", min=0, help="of a job; 0: as many as the site allows")] = 0,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="where `lucie fetch full` put the corpus; without it, data/full")
+    ] = None,
 ) -> None:
-    """Whether a site is ready for a training: a line a check, ok, warn or fail, with what to do."""
-    from lucie.hpc.doctor import checks
+    """Whether a site is ready for a training and its stages: a line a check, ok, warn or fail, with what to do."""
+    from lucie.hpc.doctor import Wanted, checks
     from lucie.hpc.show import show_checks
     from lucie.hpc.sites import Site
     from lucie.training.recipe import Recipe
@@ -107,7 +111,8 @@ def doctor(
     chosen, where = Recipe.load(project, recipe or tier), Site.load(project, site)
     folder = folder or chosen.folder(project, chosen.seeds[0])
     tokens = tokens or project.build / chosen.tier / "work" / "tokens"
-    found = list(checks(project, where, kind or where.trains, chosen, folder, tokens, charged, qos))
+    wanted = Wanted(kind or where.trains, chosen, folder, tokens, charged, qos, minutes, data)
+    found = list(checks(project, where, wanted))
     show_checks(found)
     raise typer.Exit(Exit.USAGE if any(check.state == "fail" for check in found) else Exit.HELD)
 
