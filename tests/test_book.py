@@ -20,10 +20,12 @@ from conftest import Lucie, copy_into, edit
 from lucie.book import Book, build_book, cells
 from lucie.book.contents import Contents
 from lucie.book.pages import deviation, grouped
-from lucie.claims import load_all
+from lucie.claims import Unjudged, load_all
 from lucie.errors import Exit, LucieError, MismatchError
-from lucie.manifest import Manifest
+from lucie.judge import Judge
+from lucie.manifest import Manifest, load_values
 from lucie.project import Project
+from lucie.quotes import quotes
 
 TEX = shutil.which("latexmk") and shutil.which("pdflatex")
 needs_tex = pytest.mark.skipif(not TEX, reason="no TeX here: apt-get install texlive-latex-recommended latexmk lmodern")
@@ -88,6 +90,38 @@ def test_every_claim_has_its_page_with_what_is_needed_to_doubt_it(made: Book, pr
     assert "#architecture" in text
 
 
+def test_what_is_quoted_is_shown(made: Book, project: Project) -> None:
+    judging = Judge(project, project.results / "record")
+    for claim in load_all(project):
+        if isinstance(claim, Unjudged) and judging.verdict(claim).verdict == "quoted":
+            text = (made.folder / "claim" / f"{claim.id}.html").read_text(encoding="utf-8")
+            (quote, *_) = quotes(project, claim)
+            assert f"<td>{grouped(quote.rows[0][-1])}</td>" in text, claim.id
+            assert "Where the published number is from" in text, claim.id
+    values = load_values(project.results / "mini")
+    text = (made.folder / "claim" / "mini.filtering.html").read_text(encoding="utf-8")
+    for name, entry in values.items():
+        assert entry["stage"] != "filtering" or entry.get("varies") or f">{name}</a>" in text, name
+
+
+def test_units_and_what_differs_are_seen_at_once(made: Book) -> None:
+    tokens = (made.folder / "claim" / "ledger.luciole.initial_tokens.html").read_text(encoding="utf-8")
+    assert "3.5 trillion tokens" in tokens and "samples of 4096 tokens" in tokens
+    assert "3\u202f002\u202f228\u202f277\u202f248 tokens" in tokens
+    text = (made.folder / "claim" / "corpus.composition.subsets.exact.html").read_text(encoding="utf-8")
+    opened, folded = text.split("<details open>")[1].split("<details>")[:2]
+    assert "differs, explained" in opened and "reproduced" not in opened
+    assert "reproduced" in folded and "differs, explained" not in folded
+
+
+@pytest.mark.parametrize("home", ["index.html", "accueil.html"])
+def test_every_claim_has_its_square_and_its_notebook_or_none(made: Book, pages: dict[Path, Links], home: str) -> None:
+    squares = [link for link in pages[made.folder / home].links if link.startswith("claim/")]
+    assert sorted(squares) == sorted(f"claim/{path.name}" for path in (made.folder / "claim").iterdir())
+    claims = (made.folder / "claims.html").read_text(encoding="utf-8")
+    assert set(re.findall('data-stage="([^"]*)"', claims)) <= set(re.findall('<option value="([^"]+)"', claims))
+
+
 def test_the_book_is_small_and_its_figures_speak(made: Book, project: Project) -> None:
     assert made.bytes < LARGEST
     for tier in ("record", "mini"):
@@ -108,6 +142,7 @@ def test_every_link_of_the_report_leads_to_a_page_of_the_book(made: Book, pages:
     wrong = [link for link in links if not leads_somewhere(pages, made.folder / "report.pdf", link)]
     assert wrong == []
     assert len(links) > 900 and len(set(links)) > 500
+    assert links.count("claim/claire.samples.html") > 1, "in the list of what was not tried, and in the table"
     uses = (made.folder.parent / "paper" / "cells.tex").read_text().count("lucie.cell.")
     text = "".join(page.extract_text() for page in reader.pages)
     assert 0 < text.count("[cell]") <= uses
@@ -298,6 +333,7 @@ def test_it_reads_from_files_on_a_phone_and_in_the_dark(page: browser.Page, made
             "accueil.html",
             "claims.html",
             "claim/corpus.composition.totals.exact.html",
+            "claim/mini.word_order.html",
             "notebook/record/07_evaluation.html",
             "discrepancies.html",
             "glossary.html",

@@ -14,9 +14,10 @@ from lucie.claims import load_all
 from lucie.config import read_yaml
 from lucie.coverage import coverage
 from lucie.errors import Exit, UsageError
-from lucie.paper import NoTexError, build_report
+from lucie.paper import NoTexError, build_report, verdicts
 from lucie.paper.numbers import Numbers, escape, format_value, scientific
 from lucie.project import Project
+from lucie.verify import judge
 
 TEX = shutil.which("latexmk") and shutil.which("pdflatex")
 needs_tex = pytest.mark.skipif(not TEX, reason="no TeX here: apt-get install texlive-latex-recommended latexmk lmodern")
@@ -82,6 +83,15 @@ def test_an_unknown_number_is_named_with_its_line(tmp_path: Path, text: str, mes
     numbers = Numbers({"corpus.n": {"value": 1.0}}, {}, {})
     with pytest.raises(UsageError, match=re.escape(message)):
         numbers.macros([source])
+
+
+def test_every_claim_in_the_lists_links_to_it(project: Project) -> None:
+    judged = judge(project, project.results / "record", "record").verdicts
+    lists = {"differs, explained": verdicts.discrepancies(judged), "not attempted": verdicts.unattempted(judged)}
+    lists["quoted"] = lists["not attempted"]
+    for verdict in judged:
+        link = rf"\hyperlink{{claim.{verdict.claim}}}"
+        assert link in lists.get(verdict.verdict, link)
 
 
 def test_without_tex_the_command_says_what_to_install(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

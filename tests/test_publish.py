@@ -60,3 +60,11 @@ def test_why_shows_the_chain_to_the_raw_files(project: Project, lucie: Lucie) ->
         "training/slurm/1_pretraining.slurm",
     ):
         assert link in text, link
+
+
+def test_why_says_what_is_quoted_and_from_where(project: Project, lucie: Lucie) -> None:
+    text = " ".join(lucie(project, "why", "claire.card.bounds").stdout.split())
+    assert "printed <0.5%" in text and "claire_card.csv" in text
+    assert "Claire-Falcon-7B-0.1/README.md at 82d0f690a2b9" in text
+    talk = " ".join(lucie(project, "why", "openness.llama2").stdout.split())
+    assert "talk S1" in talk and "at sha256" not in talk

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT, Lucie, edit
 
-from lucie.errors import Exit, UsageError
+from lucie.errors import Exit, MismatchError
 from lucie.files import sha256, sha256_of
 from lucie.manifest import Manifest, load_values
 from lucie.project import Project
@@ -56,21 +56,25 @@ def test_the_certificate_is_a_page_that_says_what_was_rerun_and_what_differs(cop
     assert "Nothingwasrerun" in text and "Ireran" not in text
 
 
-def test_the_zip_is_the_book_and_always_the_same(copy: Project, lucie: Lucie) -> None:
-    with pytest.raises(UsageError, match="Make it with: lucie book"):
-        release_book(copy)
-    for name in ("index.html", "claim/a.html", "report.pdf"):
-        path = copy.build / "book" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
-    first = release_book(copy).read_bytes()
-    (copy.build / "book" / "index.html").touch()
-    packed = release_book(copy)
-    assert packed.read_bytes() == first
+def test_the_zip_is_the_book_of_the_results_and_always_the_same(
+    copy: Project, lucie: Lucie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # without TeX it is faster
+    old = copy.build / "book" / "index.html"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    packed, _ = release_book(copy)
+    first = packed.read_bytes()
+    assert release_book(copy)[0].read_bytes() == first
     with zipfile.ZipFile(packed) as archive:
         assert archive.testzip() is None
         assert {name.partition("/")[0] for name in archive.namelist()} == {"lucie-book"}
-        assert {"lucie-book/README.txt", "lucie-book/claim/a.html"} <= set(archive.namelist())
+        assert {"lucie-book/README.txt", "lucie-book/claim/claire.totals.html"} <= set(archive.namelist())
+        assert archive.read("lucie-book/index.html") != b"old"
+    edit(copy.results / "record" / "values.json", "402008", "402009")
+    with pytest.raises(MismatchError, match="claire"):
+        release_book(copy)
+    assert packed.read_bytes() == first
     assert lucie(copy, "release", "boook").returncode == Exit.USAGE
 
 

@@ -143,7 +143,7 @@ def certificate(
 
 
 def release(what: Annotated[str, typer.Argument(help="book")]) -> None:
-    """Pack the book into a zip that opens without installing anything."""
+    """Make the book of results/ and pack it into a zip that opens without installing anything."""
     from rich.filesize import decimal
 
     from lucie.errors import unknown
@@ -153,5 +153,7 @@ def release(what: Annotated[str, typer.Argument(help="book")]) -> None:
     if what != "book":
         raise unknown("release", what, ["book"])
     project = Project.find()
-    packed = release_book(project)
+    packed, made = release_book(project)
     line("book", f"{project.relative(packed)}  {decimal(packed.stat().st_size)}")
+    if made.without:
+        line("", f"without the report. {made.without}", "yellow")

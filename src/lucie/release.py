@@ -6,7 +6,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from lucie.errors import UsageError
+from lucie.book import Book, build_book
 from lucie.files import write_atomic
 from lucie.project import Project
 
@@ -21,11 +21,13 @@ Décompressez ce dossier et ouvrez accueil.html dans un navigateur. Aucun résea
 """
 
 
-def release_book(project: Project) -> Path:
-    """Pack build/book/ into build/lucie-book.zip; returns its path. Raises UsageError where there is no book."""
-    book = project.build / "book"
-    if not (book / "index.html").is_file():
-        raise UsageError("There is no book in build/book. Make it with: lucie book")
+def release_book(project: Project) -> tuple[Path, Book]:
+    """Make the book of results/ and pack it into build/lucie-book.zip; returns the zip's path and the book.
+
+    Raises MismatchError or UsageError, in a sentence, for results that do not hold together; nothing is packed then.
+    """
+    made = build_book(project, project.results)
+    book = made.folder
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "README.txt", README.encode())
@@ -34,7 +36,7 @@ def release_book(project: Project) -> Path:
                 _add(archive, path.relative_to(book).as_posix(), path.read_bytes())
     target = project.build / f"{FOLDER}.zip"
     write_atomic(target, packed.getvalue())
-    return target
+    return target, made
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -14,8 +14,11 @@ from lucie.errors import UsageError
 from lucie.judge import Judge
 from lucie.manifest import Manifest
 from lucie.project import Project
+from lucie.quotes import quotes
 from lucie.records import load_record, load_schema, pick
 from lucie.records.upstream import load_pins
+
+LISTED_CELLS = 12  # of what a claim quotes, on the terminal
 
 
 def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
@@ -26,6 +29,7 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
     yield "verdict", verdict.verdict + (f". {verdict.explanation}" if verdict.explanation else "")
     if isinstance(claim, Unjudged):
         yield "reason", claim.reason
+        yield from _quoted(project, claim)
         return
     yield "tolerance", f"{verdict.tolerance or 'none'}. {claim.reason}"
     kinds: dict[type, str] = {Committed: "committed", Expected: "expected"}
@@ -36,8 +40,7 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
         )
         return
     for said in _published(claim):
-        yield "record", f"data/records/{said.record}.csv"
-        yield from (("source", text) for text in _sources(project, said.record, said.where))
+        yield from _record(project, said.record, said.where)
     for off in verdict.differing:
         yield "", f"{off['key'] or 'value'}: published {off['published']}, ours {off['ours'] or 'none'}"
     if not claim.ours:
@@ -65,6 +68,21 @@ def why(project: Project, name: str, folder: Path) -> Iterator[tuple[str, str]]:
     )
 
 
+def _quoted(project: Project, claim: Unjudged) -> Iterator[tuple[str, str]]:
+    """What an unjudged claim speaks of, the first cells of it, with their sources."""
+    for found in quotes(project, claim):
+        for row in found.rows[:LISTED_CELLS]:
+            yield "published", ", ".join(f"{name} {cell}" for name, cell in zip(found.header, row, strict=True))
+        if len(found.rows) > LISTED_CELLS:
+            yield "", f"and {len(found.rows) - LISTED_CELLS} more in the record"
+        yield from _record(project, found.record, found.where)
+
+
+def _record(project: Project, name: str, where: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "record", f"data/records/{name}.csv"
+    yield from (("source", text) for text in _sources(project, name, where))
+
+
 def _published(claim: Judged) -> Sequence[Published]:
     """The cells of records that judge a claim."""
     if isinstance(claim, Contradiction):
@@ -80,7 +98,7 @@ class RawFile:
     path: str
     commit: str
     sha256: str
-    transcribed: bool = False  # read by eye, not by a program
+    kind: str = ""  # of what was read by eye, not by a program: script, page, picture, talk, slides or web page
 
     @property
     def url(self) -> str:
@@ -88,11 +106,24 @@ class RawFile:
         if "/" not in self.repository:
             return ""
         host = "" if self.repository.startswith("huggingface.co/") else "github.com/"
-        return quote(f"https://{host}{self.repository}/blob/{self.commit}/{self.path}", safe=":/")
+        place = f"tree/{self.commit}" if self.path == "." else f"blob/{self.commit}/{self.path}"
+        return quote(f"https://{host}{self.repository}/{place}", safe=":/")
+
+    @property
+    def name(self) -> str:
+        """What it is called: its repository and path, or for a talk or slides their short name."""
+        if not self.url:
+            return f"{self.kind} {Path(self.path).stem} (the records hold neither its title nor its address)"
+        return self.repository if self.path == "." else f"{self.repository} · {self.path}"
+
+    @property
+    def read_by_eye(self) -> bool:
+        return bool(self.kind)
 
     def __str__(self) -> str:
-        mark = " (transcribed)" if self.transcribed else ""
-        return f"{self.repository} {self.path} at {self.commit[:12]}  sha256 {self.sha256[:16]}{mark}"
+        at = f" at {self.commit[:12]}" if self.commit else ""
+        digest = f"  sha256 {self.sha256[:16]}" if self.sha256 else ""
+        return f"{self.name}{at}{digest}{' (transcribed)' if self.kind else ''}"
 
 
 def raw_files(project: Project, record: str, where: Mapping[str, Any] | None = None) -> list[RawFile]:
@@ -112,7 +143,7 @@ def raw_files(project: Project, record: str, where: Mapping[str, Any] | None = N
 def _origins(project: Project, names: set[str]) -> list[RawFile]:
     rows = load_record(project, "transcribed/origins").iter_rows(named=True)
     return [
-        RawFile(row["repository"], row["path"], row["commit"], row["sha256"], transcribed=True)
+        RawFile(row["repository"], row["path"], row["commit"], row["sha256"], row["kind"])
         for row in rows
         if row["origin"] in names
     ]

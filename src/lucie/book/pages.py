@@ -16,6 +16,7 @@ from lucie.book import cells, links
 from lucie.book.contents import Chapter, Contents, TierContents
 from lucie.claims import Claim, Committed, Contradiction, Published
 from lucie.config import read_yaml
+from lucie.quotes import Quote, about, cell_units, our_unit, quotes
 from lucie.stages import Stages
 from lucie.tolerance import DIFFERS, EXPLAINED, Cell
 from lucie.verdict import Verdict
@@ -23,8 +24,11 @@ from lucie.verify import VERDICTS
 from lucie.why import RawFile, raw_files
 
 SHOWN_CELLS = 500  # of a claim's compared numbers, on its page
+SHOWN_AT_ONCE = 12  # of them; where there are more, those that hold are folded away
 SHOWN_FILES = 12  # raw files of a claim, on its page
 MINUS = "\u2212"
+OFF = (DIFFERS, EXPLAINED)
+NO_NOTEBOOK = "none"  # the filter's name for claims that no notebook answers
 BIBTEX = """\
 @software{{lucie_number_by_number,
   title   = {{{title}}},
@@ -43,6 +47,16 @@ class Source:
     column: str
     where: str
     files: list[RawFile]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The numbers that a claim compares, for its page: first those that are always shown, then the folded ones."""
+
+    open: list[Cell]
+    folded: list[Cell]
+    left_out: int
+    units: dict[str, str]
 
 
 @dataclass
@@ -104,7 +118,8 @@ class Pages:
             "tiers": self.contents.tiers,
             "items": self.contents.items,
             "verdict_names": VERDICTS,
-            "stage_of": self.contents.stage_of,
+            "stage_of": lambda verdict: self.contents.stage_of(verdict) or NO_NOTEBOOK,
+            "no_notebook": NO_NOTEBOOK,
             "claims_on": self.contents.claims_on,
             "has_pdf": self.has_pdf,
             "commit": self.contents.project.commit.id[:12],
@@ -136,18 +151,22 @@ class Pages:
         mine = [verdict for _, verdict in self._rows if self.contents.stage_of(verdict) == stage]
         mine.sort(key=lambda verdict: VERDICTS.index(verdict.verdict))
         tiers = [tier.chapters[stage] for tier in self.contents.tiers if stage in tier.chapters]
-        if not tiers:
+        if not tiers and not mine:
             return None
-        counts = Counter(verdict.verdict for verdict in mine)
-        counted = ", ".join(f"{counts[name]} {say['verdicts'][name]}" for name in VERDICTS if counts[name])
+        again = [chapter.tier for chapter in tiers[1:]]
+        strips = {tier: [row for row in mine if self._tier_of[row.claim] == tier] for tier in again}
+        first = [row for row in mine if self._tier_of[row.claim] not in again]
         return {
-            "title": say.get("chapters", self._titles)[stage],
-            "page": tiers[0].page,
-            "others": [(chapter.tier, chapter.page) for chapter in tiers[1:]],
-            "summary": tiers[0].opening[lang],
-            "verdicts": [(verdict.claim, verdict.verdict) for verdict in mine],
-            "counted": counted,
+            "title": say.get("chapters", self._titles)[stage] if stage else say["no_notebook"],
+            "page": tiers[0].page if tiers else f"claims.html?stage={stage or NO_NOTEBOOK}",
+            "summary": tiers[0].opening[lang] if tiers else "",
+            "strip": _strip(first, say),
+            "others": [(chapter.tier, chapter.page, _strip(strips[chapter.tier], say)) for chapter in tiers[1:]],
         }
+
+    @cached_property
+    def _tier_of(self) -> dict[str, str]:
+        return {verdict.claim: tier for tier, verdict in self._rows}
 
     def _fill(self, text: str) -> str:
         """Words around numbers, the numbers looked up. An unknown claim or value stops the build."""
@@ -195,7 +214,6 @@ class Pages:
         stage = self.contents.stage_of(found)
         chapter = tier.chapters.get(found.stage)
         cell = found.cell.partition("#")[2]
-        compared = self.compared(tier, found)
         ours = getattr(claim, "ours", None)
         made = chapter.made if chapter else None
         return self._render(
@@ -206,10 +224,13 @@ class Pages:
             tier=tier,
             stage=stage,
             chapter=chapter,
-            chapter_title=self._titles.get(stage, "All claims"),
+            chapter_title=self._titles.get(stage, "No notebook"),
             committed=isinstance(claim, Committed),
-            cells=compared[:SHOWN_CELLS],
-            left_out=len(compared[SHOWN_CELLS:]),
+            committed_values=_given_out(tier, chapter) if isinstance(claim, Committed) and chapter else {},
+            quotes=self.quotes(found.claim),
+            shown_cells=SHOWN_CELLS,
+            facing=self._facing(tier, found),
+            compared=self._compared(tier, found),
             sources=self._sources(found.claim),
             shown_files=SHOWN_FILES,
             ours=ours.name if ours else "",
@@ -229,13 +250,40 @@ class Pages:
             return tier.judge.cells(claim)
         return [Cell(**cell) for cell in found.differing] if isinstance(claim, Contradiction | Committed) else []
 
+    def _compared(self, tier: TierContents, found: Verdict) -> Compared:
+        cells = self.compared(tier, found)
+        off = [cell for cell in cells if cell.verdict in OFF]
+        rest = [cell for cell in cells if cell.verdict not in OFF]
+        if len(cells) <= SHOWN_AT_ONCE or not off:
+            off, rest = (cells, []) if len(cells) <= SHOWN_AT_ONCE else ([], cells)
+        folded = rest[: max(0, SHOWN_CELLS - len(off))]
+        return Compared(off, folded, len(rest) - len(folded), self._units(tier, found.claim))
+
+    def _units(self, tier: TierContents, name: str) -> dict[str, str]:
+        return cell_units(self.contents.project, self.contents.claims[name], tier.values)
+
+    def _facing(self, tier: TierContents, found: Verdict) -> dict[str, str]:
+        """The published number and ours with their units; of statements each that says something else."""
+        claim, units = self.contents.claims[found.claim], self._units(tier, found.claim)
+        if isinstance(claim, Contradiction):
+            said = [_with_unit(cell["published"], units.get(cell["key"], "")) for cell in found.differing]
+            published, unit = " | ".join(dict.fromkeys(said)), our_unit(claim, tier.values)
+        else:
+            unit = units.get("", "") if not (isinstance(claim, Claim) and claim.published.key) else ""
+            published = _with_unit(found.published, unit)
+        return {"published": published, "ours": _with_unit(found.value, unit)}
+
+    def quotes(self, name: str) -> list[Quote]:
+        """What a claim only quotes, or what was not tried to reproduce, as tables."""
+        return quotes(self.contents.project, self.contents.claims[name])
+
     def _sources(self, name: str) -> list[Source]:
         claim = self.contents.claims[name]
         if isinstance(claim, Claim):
             return [self._source("", claim.published)]
         if isinstance(claim, Contradiction):
             return [self._source(statement.label, statement) for statement in claim.statements]
-        return [self._source("", about) for about in getattr(claim, "about", [])]
+        return [self._source("", published) for published in about(self.contents.project, claim)]
 
     def _source(self, label: str, published: Published) -> Source:
         where = ", ".join(f"{name} = {_listed(wanted)}" for name, wanted in published.where.items())
@@ -243,10 +291,10 @@ class Pages:
         return Source(label, published.record, published.column, where, files)
 
     def _discrepancies(self) -> str:
-        rows = [verdict for _, verdict in self._rows if verdict.verdict in (DIFFERS, EXPLAINED)]
+        rows = [verdict for _, verdict in self._rows if verdict.verdict in OFF]
         stages = {self.contents.stage_of(verdict) for verdict in rows}
         groups = {
-            self._titles.get(stage, "Other"): [row for row in rows if self.contents.stage_of(row) == stage]
+            self._titles.get(stage, "No notebook"): [row for row in rows if self.contents.stage_of(row) == stage]
             for stage in [*self._titles, ""]
             if stage in stages
         }
@@ -266,6 +314,32 @@ def _made_from(chapter: Chapter) -> dict[str, Mapping[str, str]]:
         "inputs": chapter.made.ingredients.inputs,
         "modules of code": {**chapter.made.ingredients.notebook, **chapter.made.ingredients.code},
         "packages": chapter.made.environment["packages"],
+    }
+
+
+def _given_out(tier: TierContents, chapter: Chapter) -> dict[str, tuple[str, str, str]]:
+    """What a rerun of a notebook must give again: the values, with their units and their places in the book."""
+    return {
+        name: (_shown(entry["value"]), entry["unit"], links.cell(tier.name, chapter.file, name))
+        for name, entry in tier.values.items()
+        if entry["stage"] == chapter.stage.id and not entry.get("varies")
+    }
+
+
+def _shown(value: float | str) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return f"{grouped(text)} {unit}" if text and unit else grouped(text)
+
+
+def _strip(rows: list[Verdict], say: Mapping[str, Any]) -> dict[str, Any]:
+    """A square for each verdict, and what they are in words."""
+    counts = Counter(verdict.verdict for verdict in rows)
+    return {
+        "verdicts": [(verdict.claim, verdict.verdict) for verdict in rows],
+        "counted": ", ".join(f"{counts[name]} {say['verdicts'][name]}" for name in VERDICTS if counts[name]),
     }
 
 

@@ -72,8 +72,8 @@ def _generate(project: Project, tiers: list[Path], folder: Path, places: Places 
     write_atomic(folder / "numbers.tex", numbers.macros(sources))
     write_atomic(folder / "values.tex", tables.values_table(numbers.used(sources), _notebooks(tiers), places))
     write_atomic(folder / "verdicts.tex", verdicts.verdicts_table(judged, places))
-    write_atomic(folder / "discrepancies.tex", verdicts.discrepancies(judged))
-    write_atomic(folder / "unattempted.tex", verdicts.unattempted(judged))
+    write_atomic(folder / "discrepancies.tex", verdicts.discrepancies(judged, places))
+    write_atomic(folder / "unattempted.tex", verdicts.unattempted(judged, places))
     write_atomic(
         folder / "items.tex", verdicts.items_table(judged, read_yaml(folder / "items.yaml"), _notebooks(tiers))
     )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from itertools import groupby
 
-from lucie.paper.links import Places, indexed
+from lucie.paper.links import Places, claim_link, indexed
 from lucie.paper.numbers import code, escape, grouped
-from lucie.tolerance import DIFFERS, EXPLAINED
+from lucie.tolerance import DIFFERS, EXPLAINED, number
 from lucie.verdict import Verdict
 
 LISTED_CELLS = 8  # of a claim, in print; verdicts.json has all
 SHOWN_CHARACTERS = 26  # of a published or recomputed number, in the table of verdicts
+LONGEST_NUMBER = 10  # characters; of a longer one that is not whole, fewer digits are shown there
+BETWEEN = " | "  # statements of a quantity
 
 
 def verdicts_table(verdicts: list[Verdict], places: Places | None = None) -> str:
@@ -27,24 +29,45 @@ def _row(verdict: Verdict, places: Places | None) -> str:
     anchor = rf"\raisebox{{\baselineskip}}[0pt][0pt]{{\hypertarget{{claim.{verdict.claim}}}{{}}}}"
     colour = {"reproduced": "held", "within tolerance": "held", EXPLAINED: "explained", DIFFERS: "off"}
     mark = rf"\textcolor{{{colour.get(verdict.verdict, 'unjudged')}}}{{{verdict.verdict}}}"
-    shown = (_short(verdict.published), _short(verdict.value), verdict.tolerance)
-    cells = [grouped(text) or "--" for text in shown]
+    cells = [_short(verdict.published) or "--", _short(verdict.value) or "--", escape(verdict.tolerance) or "--"]
     name = indexed(code(verdict.claim), places.claim(verdict.claim) if places else "")
     return rf"{anchor}{verdict.item} & {name} & {' & '.join(cells)} & {mark} \\"
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3].rstrip(" |") + " ..."
+    """A number, statements of one, or words, as a narrow column holds them."""
+    short = BETWEEN.join(_rounded(part) for part in text.split(BETWEEN))
+    if len(short) > SHOWN_CHARACTERS:
+        short = short[: SHOWN_CHARACTERS - 3].rstrip(" |") + " ..."
+    return BETWEEN.join(grouped(part) for part in short.split(BETWEEN))
 
 
-def discrepancies(verdicts: list[Verdict]) -> str:
+def _rounded(text: str) -> str:
+    """A number that is not whole and has many digits, with fewer; anything else as it is.
+
+    >>> _rounded("56.913566803777336"), _rounded("12345678.912345"), _rounded("73498.624"), _rounded("3002228277248")
+    ('56.9136', '12345678.9', '73498.624', '3002228277248')
+    """
+    value = number(text)
+    if value is None or len(text) <= LONGEST_NUMBER or value == int(value):
+        return text
+    return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
+
+
+def discrepancies(verdicts: list[Verdict], places: Places | None = None) -> str:
     """A paragraph for each claim that differs, with its explanation and the cells that differ."""
-    parts = [_discrepancy(verdict) for verdict in verdicts if verdict.verdict in (DIFFERS, EXPLAINED)]
+    parts = [_discrepancy(verdict, places) for verdict in verdicts if verdict.verdict in (DIFFERS, EXPLAINED)]
     return "\n".join(parts) or "No claim differs.\n"
 
 
-def _discrepancy(verdict: Verdict) -> str:
-    head = rf"\paragraph{{{escape(verdict.says)}}} {escape(verdict.explanation or 'No check explains this.')}"
+def _says(verdict: Verdict, places: Places | None) -> str:
+    """What a claim says, as a link to it."""
+    return rf"\textcolor{{link}}{{{claim_link(verdict.claim, escape(verdict.says), places)}}}"
+
+
+def _discrepancy(verdict: Verdict, places: Places | None) -> str:
+    why = escape(verdict.explanation or "No check explains this.")
+    head = rf"\paragraph*{{{_says(verdict, places)}}} {why}"
     if verdict.statements:
         return head + "\n"
     shown = verdict.differing[:LISTED_CELLS]
@@ -69,11 +92,11 @@ def _pair(verdict: Verdict) -> str:
     return rf"\noindent Published: {grouped(verdict.published)}. Recomputed: {grouped(verdict.value)}.\par" + "\n"
 
 
-def unattempted(verdicts: list[Verdict]) -> str:
+def unattempted(verdicts: list[Verdict], places: Places | None = None) -> str:
     """List items for what was only quoted or not tried, with the reason."""
     chosen = [verdict for verdict in verdicts if verdict.verdict in ("quoted", "not attempted")]
     items = [
-        rf"\item[{verdict.item}] {escape(verdict.says)} \textit{{{verdict.verdict}.}} "
+        rf"\item[{verdict.item}] {_says(verdict, places)} \textit{{{verdict.verdict}.}} "
         rf"{escape(verdict.explanation or verdict.reason)}"
         for verdict in chosen
     ]
