@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from lucie.claims import Claim, Contradiction, Expected, Judged, Published, Unjudged
-from lucie.config import read_yaml
 from lucie.project import Project
 from lucie.records import load_record, load_schema, pick
 
@@ -32,18 +31,14 @@ class Quote:
 def quotes(project: Project, claim: Judged | Unjudged) -> list[Quote]:
     """What an unjudged claim speaks of; columns of the same rows are one table."""
     rows: dict[str, list[Published]] = {}
-    for published in about(project, claim):
+    for published in about(claim):
         rows.setdefault(f"{published.record} {published.where}", []).append(published)
     return [_quote(project, columns) for columns in rows.values()]
 
 
-def about(project: Project, claim: Judged | Unjudged) -> list[Published]:
-    """The cells that an unjudged claim speaks of; paper/quoted.yaml has those of claims that name none themselves."""
-    if not isinstance(claim, Unjudged):
-        return []
-    path = project.paper / "quoted.yaml"
-    others = read_yaml(path) if path.is_file() else {}
-    return claim.about or [Published.model_validate(entry) for entry in others.get(claim.id, [])]
+def about(claim: Judged | Unjudged) -> list[Published]:
+    """The cells that an unjudged claim speaks of."""
+    return claim.about if isinstance(claim, Unjudged) else []
 
 
 def _quote(project: Project, columns: list[Published]) -> Quote:

@@ -283,7 +283,7 @@ class Pages:
             return [self._source("", claim.published)]
         if isinstance(claim, Contradiction):
             return [self._source(statement.label, statement) for statement in claim.statements]
-        return [self._source("", published) for published in about(self.contents.project, claim)]
+        return [self._source("", published) for published in about(claim)]
 
     def _source(self, label: str, published: Published) -> Source:
         where = ", ".join(f"{name} = {_listed(wanted)}" for name, wanted in published.where.items())
