@@ -244,6 +244,43 @@ def test_broken_results_stop_the_book_with_a_sentence(copy: Project, spoil: obje
     assert not (copy.build / "book").exists()
 
 
+LACKING = {
+    ("book/glossary.yaml", r", signifie: .*\}"): "book/glossary.yaml, term 1 ('annealing'): signifie: Field required",
+    ("book/words.yaml", r"  skip: .*"): "book/words.yaml lacks 'en.skip'",
+    ("book/words.yaml", r"    title: .*"): "book/words.yaml lacks 'en.home_text.title'",
+    ("book/words.yaml", r"cells\(\""): "book/words.yaml, ",
+    ("book/templates/search.html", r"\{% extends"): "book/templates/search.html",
+    ("book/templates/macros.html", None): "book/templates/macros.html is missing",
+    ("book/templates/search.html", None): "book/templates/search.html is missing",
+    ("book/static/book.css", None): "book/static/book.css is missing",
+    ("book/static/theme.js", None): "book/static/theme.js is missing",
+    ("CITATION.cff", None): "CITATION.cff is missing",
+}
+
+
+@pytest.mark.parametrize(("path", "cut"), LACKING)
+def test_what_the_book_lacks_is_named(
+    copy: Project, path: str, cut: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # the report is not what is tested
+    spoiled = copy.root / path
+    if cut is None:
+        spoiled.unlink()
+    else:
+        text = spoiled.read_text(encoding="utf-8")
+        spoiled.write_text(re.sub(cut, "}" if "signifie" in cut else "{%" if "%" in cut else "", text, count=1))
+    with pytest.raises(LucieError, match=re.escape(LACKING[path, cut])):
+        build_book(copy, copy.results)
+    assert not (copy.build / "book").exists()
+
+
+def test_a_value_that_no_tier_holds_stops_the_book(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    edit(copy.root / "book" / "words.yaml", 'value("', 'value("no.such.')
+    with pytest.raises(LucieError, match=r"book/words\.yaml, .*There is no value 'no\.such\."):
+        build_book(copy, copy.results)
+
+
 def test_an_edited_result_is_a_mismatch_and_the_old_book_stays(copy: Project, lucie: Lucie) -> None:
     old = copy.build / "book" / "index.html"
     old.parent.mkdir(parents=True)

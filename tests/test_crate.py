@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lucie.crate import write_crate
+from lucie.errors import LucieError, MismatchError
 from lucie.files import sha256
 from lucie.project import Project
 
@@ -76,11 +77,23 @@ PINNED = {"results/values.json", "results/manifest.json", "workflow/Snakefile", 
 
 
 def test_an_output_changed_after_the_run_is_not_packed(copy: Project, tmp_path: Path) -> None:
-    from lucie.errors import MismatchError
-
     (copy.results / "record" / "tables" / "claire.cards.csv").write_text("x")
     with pytest.raises(
         MismatchError, match=r"results/record/tables/claire\.cards\.csv is not what stage 'claire' made"
     ):
         write_crate(copy, "record")
     assert not (copy.build / "crate").exists()
+
+
+@pytest.mark.parametrize("name", ["results/record/verdicts.json", "results/record/values.json", "CITATION.cff"])
+def test_what_the_crate_lacks_is_named(copy: Project, name: str) -> None:
+    (copy.root / name).unlink()
+    with pytest.raises(MismatchError, match=name):
+        write_crate(copy, "record")
+    assert not (copy.build / "crate").exists()
+
+
+def test_a_citation_that_is_not_whole_is_named(copy: Project) -> None:
+    (copy.root / "CITATION.cff").write_text("title: A title\n")
+    with pytest.raises(LucieError, match=r"CITATION\.cff: version: Field required"):
+        write_crate(copy, "record")

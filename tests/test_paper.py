@@ -94,6 +94,14 @@ def test_every_claim_in_the_lists_links_to_it(project: Project) -> None:
         assert link in lists.get(verdict.verdict, link)
 
 
+def test_a_section_is_named_with_its_folder(tmp_path: Path) -> None:
+    source = tmp_path / "sections" / "corpus.tex"
+    source.parent.mkdir()
+    source.write_text(r"\val{corpus.n}")
+    with pytest.raises(UsageError, match=r"^paper/sections/corpus\.tex, line 1: "):
+        Numbers({}, {}, {}).macros([source])
+
+
 def test_without_tex_the_command_says_what_to_install(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(NoTexError, match="apt-get install texlive-latex-recommended"):

@@ -10,9 +10,10 @@ import pytest
 from conftest import Lucie, edit
 
 from lucie.claims import get_claim
-from lucie.errors import Exit
+from lucie.errors import Exit, LucieError
 from lucie.judge import Judge
 from lucie.project import Project
+from lucie.system import system_error
 from lucie.verify import verify
 
 VERDICT_FIELDS = {"claim", "verdict", "published", "value", "tolerance", "reason", "explanation", "source", "cell"}
@@ -75,7 +76,7 @@ def test_a_wrong_published_number_differs_and_exits_1(copy: Project) -> None:
     assert Judge(copy, copy.results / "record").verdict(claim).verdict == "differs"
 
 
-@pytest.mark.parametrize("name", ["figures/corpus.rings.pdf", "tables/corpus.ratios.csv", "values.json"])
+@pytest.mark.parametrize("name", ["figures/corpus.rings.pdf", "tables/corpus.ratios.csv"])
 def test_a_missing_file_is_named(copy: Project, name: str) -> None:
     (copy.results / "record" / name).unlink()
     report = verify(copy, "record")
@@ -92,6 +93,62 @@ def test_a_tier_that_is_not_there_is_no_success(copy: Project, lucie: Lucie, gon
     tier = gone.split("/")[1]
     assert f"results/{tier}/manifest.json is missing" in " ".join(done.stdout.split())
     assert "1 mismatch" in done.stdout.splitlines()[-1], "at the end, after the long lists"
+
+
+SPOILED = {
+    ("results/record/values.json", "[]"): "does not hold values (it is no JSON object)",
+    ("results/record/values.json", '{"x": 1}'): "does not hold values (x: it is no JSON object)",
+    ("results/record/values.json", '{"x": {"value": 1}}'): "does not hold values (x.unit: Field required)",
+    ("results/record/values.json", "{"): "does not hold values (Expecting property name",
+    ("results/record/values.json", None): "is missing, and the manifest lists values",
+    ("results/record/manifest.json", "[]"): "is not a manifest (it is no JSON object)",
+    ("results/record/manifest.json", '{"stages": 3}'): "is not a manifest ('stages' is missing or no JSON object)",
+    ("results/record/manifest.json", '{"stages": {"x": {}}}'): "is not a manifest (ingredients: Field required)",
+    ("notebooks/05_pretraining.ipynb", "{}"): "is not a notebook (cells: Field required)",
+    ("notebooks/05_pretraining.ipynb", "x"): "is not a notebook (Expecting value",
+    ("results/record/tables/corpus.ratios.csv", ""): "is not a table (empty CSV)",
+}
+
+
+@pytest.mark.parametrize(("path", "content"), SPOILED)
+def test_a_spoiled_file_is_named_in_one_sentence(copy: Project, path: str, content: str | None) -> None:
+    spoiled = copy.root / path
+    spoiled.unlink()
+    if content is not None:
+        spoiled.write_text(content, encoding="utf-8")
+    try:
+        said = [problem for problem in verify(copy, "record").mismatches if "is not what" not in problem]
+    except LucieError as error:
+        said = [str(error)]
+    assert len(said) == 1 and path in said[0] and SPOILED[path, content] in said[0], said
+
+
+@pytest.mark.parametrize(
+    "verb", [("verify",), ("book",), ("certificate", "--published"), ("compare", *2 * ["results"])]
+)
+def test_missing_values_are_said_once(copy: Project, lucie: Lucie, verb: tuple[str, ...]) -> None:
+    (copy.results / "record" / "values.json").unlink()
+    done = lucie(copy, *verb)
+    assert done.returncode == Exit.MISMATCH
+    assert (done.stdout + done.stderr).count("values.json is missing") == 1
+    assert len(done.stdout + done.stderr) < 400
+
+
+def test_what_the_system_refuses_is_a_sentence_and_no_traceback(copy: Project, lucie: Lucie) -> None:
+    copy.build.write_text("a file")
+    done = lucie(copy, "reproduce", "--tier", "record")
+    assert done.returncode == Exit.STAGE_FAILED
+    assert done.stderr.strip() == f"error: '{copy.build / 'record'}' could not be read or written: Not a directory."
+
+
+def test_what_the_system_says_is_kept() -> None:
+    assert system_error(OSError(28, "No space left on device")) == "The system said: No space left on device."
+    copying = shutil.Error([("a", "b", "Permission denied")])
+    assert system_error(copying) == "'a' could not be copied to 'b': Permission denied"
+
+
+def test_help_offers_no_tier_that_does_not_exist(project: Project, lucie: Lucie) -> None:
+    assert "a tier of config/tiers/" in lucie(project, "verify", "--help").stdout
 
 
 def test_a_file_that_no_stage_made_is_named(copy: Project) -> None:

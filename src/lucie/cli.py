@@ -19,6 +19,7 @@ from lucie.errors import Exit, LucieError, UsageError
 from lucie.evaluation import verbs as evaluation
 from lucie.hpc import verbs as cluster
 from lucie.project import Project
+from lucie.system import system_error
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 records = typer.Typer(no_args_is_help=True, help="The published figures as our own tables.")
@@ -31,7 +32,7 @@ cluster.register(app)
 
 INTERRUPTED = 130  # as shells say of Ctrl-C
 
-TierOption = Annotated[str, typer.Option("--tier", help="record, mini, sample or full")]
+TierOption = Annotated[str, typer.Option("--tier", help="a tier of config/tiers/")]
 UpstreamOption = Annotated[Path, typer.Option("--upstream", help="folder of the authors' raw files")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -327,6 +328,9 @@ def main() -> None:
         message = getattr(error, "format_message", error.__str__)()
         err.print(f"[bold red]error:[/] {escape(message)}")
         code = Exit.USAGE
+    except OSError as error:
+        err.print(f"[bold red]error:[/] {escape(system_error(error))}")
+        code = Exit.STAGE_FAILED
     except Exception:  # a defect of ours; 1 would say that a number differs
         traceback.print_exc()
         err.print("[bold red]error:[/] this is a defect of lucie itself; the lines above say where.")

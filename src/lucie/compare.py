@@ -4,10 +4,10 @@
     lucie compare HEAD~5 HEAD --json          # results/ of two commits
 
 A number is *equal*, *within tolerance* or *differs*; one that only one side has differs too, unless that side alone ran
-its whole stage: then the stage is named. Values and tables that
-vary from machine to machine (times, speeds) are counted and never judged. Where a claim says how near a rerun must
-come, its tolerance holds; elsewhere whole numbers and words must be equal, and other numbers to nine digits, since the
-same formula may end in other bits on another processor.
+its whole stage: then the stage is named. A tier that only one of two sets has differs as a whole. Values and tables
+that depend on the machine or on chance (times, speeds) are listed apart where they are not equal, and never judged.
+Where a claim says how near a rerun must come, its tolerance holds; elsewhere whole numbers and words must be equal, and
+other numbers to nine digits, since the same formula may end in other bits on another processor.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from lucie.claims import Committed, Precision, Tolerance, Training, load_all
-from lucie.errors import Exit, UsageError
-from lucie.manifest import Ingredients, Manifest, load_values
+from lucie.errors import Exit, MismatchError, UsageError
+from lucie.manifest import RESTORE, Ingredients, Manifest, load_values
 from lucie.project import Project
 from lucie.tolerance import HELD, REPRODUCED
 from lucie.tolerance import compare as compare_numbers
 
 EQUAL, WITHIN, DIFFERS, VARIES = "equal", "within tolerance", "differs", "varies"
+VARIES_MEANS = "varies: not equal, but it depends on the machine or on chance (times, speeds), so nothing judges it"
 LAST_BITS = Precision(kind="precision", relative=1e-9)
 NOT_RECORDED = "not recorded"
+ANEW = "Restore it from git or rerun."
 SHOWN = 3  # differing cells of a table
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -64,6 +66,7 @@ class Comparison:
     """One tier on both sides."""
 
     tier: str
+    only: str = ""  # the side that alone has it, where there is nothing to compare with
     numbers: list[Number] = field(default_factory=list)
     stages: list[Difference] = field(default_factory=list)  # that only one side ran
     made_from: list[Difference] = field(default_factory=list)  # inputs, code, parameters
@@ -77,15 +80,27 @@ class Comparison:
 
     @property
     def unequal(self) -> list[Number]:
+        """The numbers that are not equal, but for those that vary anyway."""
         return [number for number in self.numbers if number.verdict in (WITHIN, DIFFERS)]
 
+    @property
+    def varying(self) -> list[Number]:
+        """The numbers that are not equal, and that nothing judges."""
+        return [number for number in self.numbers if number.verdict == VARIES]
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.only or self.counts[DIFFERS])
+
     def to_json(self) -> dict[str, Any]:
-        """Counts, the numbers that are not equal, and every other difference."""
+        """Counts, the numbers that are not equal, those that vary, and every other difference."""
         others = {name: [asdict(entry) for entry in getattr(self, name)] for name in OTHERS}
         return {
             "tier": self.tier,
+            "only": self.only,
             "counts": self.counts,
             "numbers": [asdict(number) for number in self.unequal],
+            "varying": [asdict(number) for number in self.varying],
             **others,
         }
 
@@ -99,57 +114,89 @@ OTHERS = {
 
 
 def exit_code(found: list[Comparison]) -> Exit:
-    """1 when a number differs, whatever the rest."""
-    return Exit.DIFFERS if any(comparison.counts[DIFFERS] for comparison in found) else Exit.HELD
+    """1 when a number differs or a side lacks a tier, whatever the rest."""
+    return Exit.DIFFERS if any(comparison.differs for comparison in found) else Exit.HELD
 
 
 def compare(project: Project, a: str, b: str) -> list[Comparison]:
-    """Compare each tier that both sides have. A side is a folder of results, of one tier's results, or a commit.
+    """Compare the tiers of both sides. A side is a folder of results, of one tier's results, or a commit.
 
-    Raises UsageError for a side that is none of these, or when no tier is on both.
+    Where a side is one tier's folder, only that tier is compared. Raises UsageError for a side that is none of these,
+    or when no tier is on both, and MismatchError for a side whose files are not what its manifest lists.
     """
     with ExitStack() as opened:
         one, other = (opened.enter_context(_side(project, name)) for name in (a, b))
-        both = [tier for tier in one if tier in other]
-        if not both:
-            raise UsageError(
-                f"'{a}' has the tiers {', '.join(one)} and '{b}' has {', '.join(other)}: there is nothing to compare."
-            )
-        return [compare_folders(project, tier, one[tier], other[tier]) for tier in both]
+        if not one.tiers.keys() & other.tiers.keys():
+            raise UsageError(f"{one.has}, {other.has}: there is nothing to compare.")
+        return [_tier(project, tier, one, other) for tier in _asked(one, other)]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its tiers' folders by tier; ``single`` where it is itself the folder of a tier."""
+
+    name: str
+    tiers: dict[str, Path]
+    single: bool
+
+    @property
+    def has(self) -> str:
+        return f"'{self.name}' has {', '.join(self.tiers)}"
+
+
+def _asked(one: Side, other: Side) -> list[str]:
+    """The tiers to compare: all that there are, or the one that a side is the folder of."""
+    return [
+        tier
+        for tier in dict.fromkeys([*one.tiers, *other.tiers])
+        if all(tier in side.tiers or not side.single for side in (one, other))
+    ]
+
+
+def _tier(project: Project, tier: str, one: Side, other: Side) -> Comparison:
+    for side, lacking in ((one, other), (other, one)):
+        if tier not in lacking.tiers:
+            return Comparison(tier, only=side.name)
+    return compare_folders(project, tier, one.tiers[tier], other.tiers[tier])
 
 
 @contextmanager
-def _side(project: Project, name: str) -> Iterator[dict[str, Path]]:
-    """The folders of a side's tiers, by tier."""
-    path = Path(name)
-    if path.is_dir():
-        yield _tiers(path, name)
-        return
+def _side(project: Project, name: str) -> Iterator[Side]:
+    """A side, as long as its folders are needed. A relative name is looked for here, then in the project."""
+    for path in (Path(name), project.root / name):
+        if path.is_dir():
+            yield _side_of(path, name)
+            return
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "results.tar"
         command = ["git", "-C", str(project.root), "archive", "--output", str(archive), name, "results"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise UsageError(
-                f"'{name}' is no folder, and no commit that holds results/: {done.stderr.strip().splitlines()[-1]}"
-            )
+            where = " nor ".join(dict.fromkeys(map(str, (Path.cwd(), project.root))))
+            said = done.stderr.strip().rpartition("\n")[2]
+            raise UsageError(f"'{name}' is no folder in {where}, and no commit that holds results/: {said}")
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
-        yield _tiers(Path(folder) / "results", name)
+        try:
+            yield _side_of(Path(folder) / "results", name)
+        except MismatchError as error:
+            raise MismatchError(str(error).replace(f"{folder}/", f"{name}:")) from error
 
 
-def _tiers(folder: Path, name: str) -> dict[str, Path]:
+def _side_of(folder: Path, name: str) -> Side:
     manifests = [folder / "manifest.json", *sorted(folder.glob("[!.]*/manifest.json"))]
     found = {_tier_of(path.parent): path.parent for path in manifests if path.is_file()}
     if not found:
         raise UsageError(f"'{name}' holds no results: there is no manifest.json in it, nor in a folder of it.")
-    return found
+    return Side(name, found, single=folder in found.values())
 
 
 def _tier_of(folder: Path) -> str:
     entry = next(iter(Manifest.load(folder).stages.values()), None)
     if entry is None:
         raise UsageError(f"{folder}/manifest.json lists no stage. Run one with: lucie reproduce")
+    if "tier" not in entry.ingredients.parameters:
+        raise MismatchError(f"{folder}/manifest.json does not say of which tier it is. {RESTORE}")
     return str(entry.ingredients.parameters["tier"])
 
 
@@ -186,7 +233,7 @@ def _value(name: str, stage: str, a: Values, b: Values, tolerance: Tolerance) ->
         return Number(name, stage, DIFFERS, *(str(side[name]["value"]) if name in side else "none" for side in (a, b)))
     one, other = a[name]["value"], b[name]["value"]
     if a[name].get("varies") and b[name].get("varies"):
-        verdict = VARIES
+        verdict = EQUAL if str(one) == str(other) else VARIES
     elif isinstance(one, int) and isinstance(other, int):
         verdict = EQUAL if one == other else _verdict(str(one), str(other), _strict(tolerance))
     else:
@@ -221,14 +268,31 @@ def _tables(a: Manifest, b: Manifest, tolerances: Mapping[str, Tolerance]) -> It
         if name not in shown[0] or name not in shown[1]:
             yield Number(name, stage, DIFFERS, *("a table" if name in side else "none" for side in shown))
             continue
-        verdict, one, other = _table(a.folder, b.folder, about["files"][0], tolerances.get(stage, LAST_BITS))
-        loose = about.get("varies") or isinstance(tolerances.get(stage), Training)
-        yield Number(name, stage, VARIES if verdict == DIFFERS and loose else verdict, one, other)
+        varies = all(side[name][1].get("varies") for side in shown)
+        tolerance = tolerances.get(stage, LAST_BITS)
+        files = [side.folder / held[name][1]["files"][0] for side, held in zip((a, b), shown, strict=True)]
+        verdict, one, other = _table(files[0], files[1], Precision(kind="precision") if varies else tolerance)
+        loose = (varies and verdict != EQUAL) or (isinstance(tolerance, Training) and verdict == DIFFERS)
+        yield Number(name, stage, VARIES if loose else verdict, one, other)
 
 
-def _table(a: Path, b: Path, file: str, tolerance: Tolerance) -> tuple[str, str, str]:
+def _rows(path: Path) -> list[list[str]]:
+    """The rows of a table, its header among them. Raises MismatchError where it is missing or none."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+    except FileNotFoundError as error:
+        raise MismatchError(f"{path} is missing, and the manifest of its tier lists it. {ANEW}") from error
+    except (ValueError, csv.Error) as error:
+        raise MismatchError(f"{path} is not a table ({error}). {ANEW}") from error
+    if not rows:
+        raise MismatchError(f"{path} is an empty table. {ANEW}")
+    return rows
+
+
+def _table(a: Path, b: Path, tolerance: Tolerance) -> tuple[str, str, str]:
     """The verdict on a table, and its first cells that differ on both sides."""
-    rows_a, rows_b = (list(csv.reader((folder / file).open(encoding="utf-8", newline=""))) for folder in (a, b))
+    rows_a, rows_b = _rows(a), _rows(b)
     if rows_a == rows_b:
         return EQUAL, "", ""
     header = rows_a[0]

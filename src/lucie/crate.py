@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lucie.config import read_yaml
+from lucie import citation
 from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256, write_json
 from lucie.inputs import input_file
@@ -80,7 +80,7 @@ def write_crate(project: Project, tier: str) -> Path:
 
 def _files(project: Project, manifest: Manifest) -> dict[str, Path]:
     """What the crate holds: place in it -> file."""
-    names = [WORKFLOW, README, "requirements.lock", "LICENSE", "CITATION.cff"]
+    names = [WORKFLOW, README, "requirements.lock", "LICENSE", citation.FILE]
     found = {name: project.root / name for name in names}
     found |= {f"results/{name}": manifest.folder / name for name in OWN}
     for stage, entry in manifest.stages.items():
@@ -90,6 +90,9 @@ def _files(project: Project, manifest: Manifest) -> dict[str, Path]:
         missing = [name for name in entry.ingredients.inputs if not found[_input(name)].is_file()]
         if missing:
             raise UsageError(f"{missing[0]}, which stage '{stage}' read, is not here. Fetch or make it first.")
+    lacking = [project.relative(path) for path in found.values() if not path.is_file()]
+    if lacking:
+        raise MismatchError(f"{lacking[0]} is missing, and the crate needs it: git checkout -- {lacking[0]}")
     return found
 
 
@@ -99,7 +102,7 @@ def _input(name: str) -> str:
 
 
 def _graph(project: Project, manifest: Manifest, files: dict[str, Path]) -> Iterator[Entity]:
-    citation = read_yaml(project.root / "CITATION.cff")
+    cited = citation.load(project)
     tier = manifest.folder.name
     actions = [f"#run-{stage}" for stage in manifest.stages]
     yield {
@@ -111,7 +114,7 @@ def _graph(project: Project, manifest: Manifest, files: dict[str, Path]) -> Iter
     yield {
         "@id": "./",
         "@type": "Dataset",
-        "name": f"{citation['title']} (tier {tier})",
+        "name": f"{cited.title} (tier {tier})",
         "description": f"{get_tier(project, tier).says[:1].upper()}{get_tier(project, tier).says[1:]}.",
         "datePublished": _date(project, manifest),
         "license": {"@id": "LICENSE"},
@@ -124,7 +127,7 @@ def _graph(project: Project, manifest: Manifest, files: dict[str, Path]) -> Iter
     }
     for profile, (name, version) in PROFILES.items():
         yield {"@id": profile, "@type": "CreativeWork", "name": name, "version": version}
-    yield {"@id": "#authors", "@type": "Organization", "name": citation["authors"][0]["name"]}
+    yield {"@id": "#authors", "@type": "Organization", "name": cited.author}
     yield {
         "@id": "https://w3id.org/workflowhub/workflow-ro-crate#snakemake",
         "@type": "ComputerLanguage",

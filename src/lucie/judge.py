@@ -40,6 +40,8 @@ class Judge:
         self._folder = folder
         self._values = load_values(folder)
         self._manifest = Manifest.load(folder)
+        published = project.results in folder.parents
+        self._committed = self._values if published else load_values(project.results / folder.name)
 
     def verdict(self, claim: Judged | Unjudged) -> Verdict:
         """The verdict on one claim.
@@ -63,8 +65,7 @@ class Judge:
     def _rerun(self, claim: Committed) -> Verdict:
         published = self._project.results in self._folder.parents
         ours = None if published else self._values
-        held = self._values if published else load_values(self._project.results / claim.tier)
-        return committed.verdict(claim, held, ours)
+        return committed.verdict(claim, self._committed, ours)
 
     def _expected(self, claim: Expected) -> Verdict:
         value = float(self._ours(claim, claim.ours, [])["ours"][0])
@@ -127,7 +128,11 @@ class Judge:
         path = self._folder / "tables" / f"{ours.table}.csv"
         if not path.is_file():
             raise self._missing(claim, f"table '{ours.table}'")
-        table = pl.read_csv(path, infer_schema=False).fill_null("")
+        try:
+            table = pl.read_csv(path, infer_schema=False).fill_null("")
+        except pl.exceptions.PolarsError as error:
+            place = self._project.relative(path)
+            raise MismatchError(f"{place} is not a table ({error}). Restore it from git or rerun.") from error
         missing = [column for column in [*key, ours.column] if column not in table.columns]
         if missing:
             raise self._missing(claim, f"column '{missing[0]}' of table '{ours.table}'")

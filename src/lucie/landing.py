@@ -9,7 +9,7 @@ from typing import Any
 
 from lucie.errors import StageError
 from lucie.files import sha256, sha256_of, write_json
-from lucie.manifest import Ingredients, Manifest, StageManifest, load_values, lock
+from lucie.manifest import VALUES, Ingredients, Manifest, StageManifest, load_values, lock
 from lucie.project import Project
 from lucie.stages import Stage
 
@@ -44,7 +44,8 @@ def land(
     )
     with lock(folder):
         manifest = Manifest.load(folder)
-        others = {name: value for name, value in load_values(folder).items() if value["stage"] != stage.id}
+        held = load_values(folder) if (folder / VALUES).is_file() else {}  # without it all others rerun
+        others = {name: value for name, value in held.items() if value["stage"] != stage.id}
         _refuse_taken_names(stage, values, shown, others, manifest)
         before = manifest.stages.pop(stage.id, None)
         manifest.save()
@@ -53,7 +54,7 @@ def land(
             shutil.move(path, folder / target)
         for gone in set(before.outputs if before else ()) - set(moves):
             (folder / gone).unlink(missing_ok=True)
-        write_json(folder / "values.json", {**others, **values})
+        write_json(folder / VALUES, {**others, **values})
         manifest.stages[stage.id] = entry
         manifest.save()
     (folder / "failed" / stage.notebook).unlink(missing_ok=True)

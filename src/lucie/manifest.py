@@ -6,13 +6,13 @@ inputs. The commit is recorded beside it, never in it: committing a text file ma
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import BaseModel, Field, TypeAdapter
 
 from lucie import notebook as notebooks
 from lucie.closure import modules_of
@@ -20,8 +20,11 @@ from lucie.errors import MismatchError, UsageError
 from lucie.files import sha256, sha256_of, write_json
 from lucie.inputs import input_files
 from lucie.project import Project
+from lucie.shape import json_object, part, problem
 from lucie.stages import Stage
 
+VALUES = "values.json"
+RESTORE = "Restore it from git, or delete it and rerun."
 CONTAINER_VARIABLE = "LUCIE_CONTAINER_DIGEST"  # set by the launcher inside an image
 
 
@@ -64,12 +67,49 @@ class StageManifest:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> StageManifest:
-        fields = {name: content for name, content in entry.items() if name != "key"}
-        return cls(**{**fields, "ingredients": Ingredients(**entry["ingredients"])})
+        """Raises ValueError or TypeError, saying what is wrong, where the entry is none."""
+        checked = _ENTRY.validate_python(entry)
+        _SHOWN.validate_python(checked.shown)
+        _Environment.model_validate(checked.environment)
+        return checked
 
     @property
     def key(self) -> str:
         return self.ingredients.key
+
+
+class _Shown(BaseModel):
+    """What an entry of ``shown`` must have."""
+
+    kind: str
+    files: list[str] = Field(min_length=1)
+    cell: str | None
+
+
+class _Environment(BaseModel):
+    """What an environment must have."""
+
+    python: str
+    platform: str
+    container: str | None
+    lock: str
+    packages: dict[str, str]
+
+
+class _Value(BaseModel):
+    """What an entry of values.json must have."""
+
+    value: float | int | str
+    unit: str
+    stage: str
+    cell: str | None
+    between: tuple[float, float] | None = None
+    varies: bool = False
+
+
+_ENTRY = TypeAdapter(StageManifest)
+_SHOWN = TypeAdapter(dict[str, _Shown])
+_VALUES = TypeAdapter(dict[str, _Value])
 
 
 @dataclass
@@ -87,11 +127,11 @@ class Manifest:
         if not path.is_file():
             return cls(folder)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            stages = {name: StageManifest.from_json(entry) for name, entry in content["stages"].items()}
-            return cls(folder, stages, content["judged"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise MismatchError(f"{path} is not a manifest ({error}). Restore it from git or rerun.") from error
+            content = json_object(path)
+            stages = {name: StageManifest.from_json(entry) for name, entry in part(content, "stages").items()}
+            return cls(folder, stages, part(content, "judged"))
+        except (ValueError, TypeError) as error:
+            raise MismatchError(f"{path} is not a manifest ({problem(error)}). {RESTORE}") from error
 
     def save(self) -> None:
         stages = {name: {"key": entry.key, **asdict(entry)} for name, entry in self.stages.items()}
@@ -164,9 +204,11 @@ def wrong_outputs(manifest: Manifest, stage: str) -> list[str]:
         for name, digest in entry.outputs.items()
         if not (manifest.folder / name).is_file() or sha256(manifest.folder / name) != digest
     ]
+    if entry.values and not (manifest.folder / VALUES).is_file():
+        return [*wrong, VALUES]
     values = load_values(manifest.folder)
     wrong += [
-        f"values.json, {name}"
+        f"{VALUES}, {name}"
         for name, digest in entry.values.items()
         if name not in values or sha256_of(values[name]) != digest
     ]
@@ -174,12 +216,18 @@ def wrong_outputs(manifest: Manifest, stage: str) -> list[str]:
 
 
 def load_values(folder: Path) -> dict[str, dict[str, Any]]:
-    """A tier's values: name -> {value, unit, stage, cell}."""
-    path = folder / "values.json"
+    """A tier's values: name -> {value, unit, stage, cell}.
+
+    Raises MismatchError for a file that holds none, and for one that is missing though the manifest lists values.
+    """
+    path = folder / VALUES
     if not path.is_file():
+        if any(entry.values for entry in Manifest.load(folder).stages.values()):
+            raise MismatchError(f"{path} is missing, and the manifest lists values. Restore it from git or rerun.")
         return {}
     try:
-        values: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, dict[str, Any]] = json_object(path)
+        _VALUES.validate_python(values)
     except ValueError as error:
-        raise MismatchError(f"{path} is not valid JSON ({error}). Restore it from git or rerun.") from error
+        raise MismatchError(f"{path} does not hold values ({problem(error)}). {RESTORE}") from error
     return values

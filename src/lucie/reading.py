@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from lucie.project import Project
 
@@ -59,8 +60,8 @@ def compare(
     html: Annotated[Path | None, typer.Option("--html", help="write a page")] = None,
 ) -> None:
     """Say which numbers two sets of results share, and set apart where and from what they were made."""
+    from lucie.compare import VARIES, VARIES_MEANS, exit_code
     from lucie.compare import compare as compare_sides
-    from lucie.compare import exit_code
 
     project = Project.find()
     if _compare_models(project, a, b, as_json):
@@ -72,10 +73,10 @@ def compare(
 
         write_atomic(html, page(project, a, b, found))
     if as_json:
-        print(json.dumps({"a": a, "b": b, "tiers": [one.to_json() for one in found]}, indent=1, ensure_ascii=False))
+        said = {"a": a, "b": b, "tiers": [one.to_json() for one in found], "words": {VARIES: VARIES_MEANS}}
+        print(json.dumps(said, indent=1, ensure_ascii=False))
     else:
-        for one in found:
-            _show_comparison(one)
+        _show_comparisons(found)
     raise typer.Exit(exit_code(found))
 
 
@@ -98,14 +99,29 @@ def _compare_models(project: Project, a: str, b: str, as_json: bool) -> bool:
     return False
 
 
+def _show_comparisons(found: list[Comparison]) -> None:
+    from lucie.compare import VARIES_MEANS
+    from lucie.terminal import out
+
+    for one in found:
+        _show_comparison(one)
+    if any(one.varying for one in found):
+        out.print(f"[dim]{VARIES_MEANS}[/]")
+
+
 def _show_comparison(one: Comparison) -> None:
     from lucie.compare import DIFFERS, OTHERS
     from lucie.terminal import line, out
 
+    if one.only:
+        out.print(f"[bold]tier {one.tier}[/]  [bold red]only {escape(one.only)} has it[/]")
+        return
     counts = " · ".join(f"{count} {name}" for name, count in one.counts.items() if count)
     out.print(f"[bold]tier {one.tier}[/]  {counts}")
     for number in one.unequal:
         line(number.verdict, f"{number.name}: {number.a} → {number.b}", "bold red" if number.verdict == DIFFERS else "")
+    for number in one.varying:
+        line(number.verdict, f"{number.name}: {number.a} → {number.b}", "dim")
     for part, says in OTHERS.items():
         differences = getattr(one, part)
         if differences:

@@ -114,7 +114,7 @@ def judge_whole(project: Project, folder: Path) -> Report:
         report = judge(project, folder, folder.name)
         report.mismatches += _wrong_outputs(project, Manifest.load(folder))
     if report.mismatches:
-        raise MismatchError("\n".join(report.mismatches))
+        raise MismatchError("\n".join(dict.fromkeys(report.mismatches)))
     return report
 
 

@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lucie.book import search
+from lucie.book import search, templates
 from lucie.book.contents import Contents
 from lucie.book.pages import Pages
 from lucie.book.places import BookPlaces
@@ -47,18 +47,16 @@ def build_book(project: Project, results: Path) -> Book:
     except NoTexError as error:
         without = str(error)
     pages = Pages(contents, has_pdf=pdf is not None)
-    files: dict[str, str | bytes] = dict(pages.all())
-    count = len(files)
-    files |= pages.media.files
+    made = dict(pages.all())
+    files: dict[str, str | bytes] = {**made, **pages.media.files}
     files["static/search.js"] = search.index(pages)
-    static = project.root / "book" / "static"
-    files |= {f"static/{path.name}": path.read_bytes() for path in sorted(static.iterdir())}
+    files |= {f"static/{name}": templates.static(project, name) for name in templates.static_names(project, made)}
     if pdf is not None:
         files["report.pdf"] = pdf
     folder = project.build / "book"
     _replace(folder, files)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Book(folder, count, size, without)
+    return Book(folder, len(made), size, without)
 
 
 def _replace(folder: Path, files: dict[str, str | bytes]) -> None:

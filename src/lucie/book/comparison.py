@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lucie.compare import OTHERS, Comparison
+from lucie.book import templates
+from lucie.compare import OTHERS, VARIES_MEANS, Comparison
 from lucie.project import Project
 
 
 def page(project: Project, a: str, b: str, found: list[Comparison]) -> str:
-    """The page."""
-    book = project.root / "book"
-    style = Markup((book / "static" / "book.css").read_text(encoding="utf-8"))
-    templates = Environment(loader=FileSystemLoader(book / "templates"), autoescape=True, undefined=StrictUndefined)
-    return templates.get_template("compare.html").render(a=a, b=b, comparisons=found, others=OTHERS, style=style)
+    """The page. Raises UsageError where its template or style is missing."""
+    style = Markup(templates.static(project, "book.css").decode())
+    given = {"a": a, "b": b, "comparisons": found, "others": OTHERS, "style": style, "varies_means": VARIES_MEANS}
+    return templates.render(templates.environment(project), "compare.html", given)

@@ -6,7 +6,6 @@ notebook, a claim without its value, a value that nothing judges, a figure witho
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lucie import notebook as notebooks
 from lucie.book import links
 from lucie.claims import Claim, Judged, Unjudged, load_all
 from lucie.config import read_yaml
@@ -22,6 +22,7 @@ from lucie.judge import Judge
 from lucie.manifest import Manifest, StageManifest, load_values
 from lucie.notebook import RECORD
 from lucie.project import Project
+from lucie.shape import problem
 from lucie.stages import Stage, Stages, get_tier
 from lucie.tolerance import Cell
 from lucie.verdict import Verdict
@@ -184,9 +185,11 @@ def _load_chapter(project: Project, tier: str, stage: Stage, made: StageManifest
             f"Make it with: lucie run {stage.id} --tier {tier}"
         )
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MismatchError(f"{project.relative(path)} is not a notebook ({error}). Rerun its stage.") from error
+        cells = notebooks.load(path)["cells"]
+    except ValueError as error:
+        raise MismatchError(
+            f"{project.relative(path)} is not a notebook ({problem(error)}). Rerun its stage."
+        ) from error
     return Chapter(tier, stage, made, cells)
 
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, TemplateError
 from markupsafe import Markup
 
-from lucie.book import cells, links
+from lucie import citation
+from lucie.book import cells, links, templates
 from lucie.book.contents import Chapter, Contents, TierContents
+from lucie.book.words import WORDS, Words, load_glossary, load_words
 from lucie.claims import Claim, Committed, Contradiction, Published
-from lucie.config import read_yaml
+from lucie.errors import UsageError, unknown
 from lucie.quotes import Quote, about, cell_units, our_unit, quotes
 from lucie.stages import Stages
 from lucie.tolerance import DIFFERS, EXPLAINED, Cell
@@ -26,6 +28,7 @@ from lucie.why import RawFile, raw_files
 SHOWN_CELLS = 500  # of a claim's compared numbers, on its page
 SHOWN_AT_ONCE = 12  # of them; where there are more, those that hold are folded away
 SHOWN_FILES = 12  # raw files of a claim, on its page
+LONGEST_QUOTE = 60  # characters of a text that an error names
 MINUS = "\u2212"
 OFF = (DIFFERS, EXPLAINED)
 NO_NOTEBOOK = "none"  # the filter's name for claims that no notebook answers
@@ -79,8 +82,8 @@ class Pages:
         for (name, verdict), before, after in zip(self._rows, ["", *names], [*names[1:], ""], strict=False):
             yield links.claim(verdict.claim), self._claim(self.contents.tier(name), verdict, before, after)
         yield "discrepancies.html", self._discrepancies()
-        glossary = read_yaml(self.contents.project.root / "book" / "glossary.yaml")
-        yield "glossary.html", self._render("glossary.html", "glossary.html", "Glossary", entries=glossary)
+        terms = load_glossary(self.contents.project)
+        yield "glossary.html", self._render("glossary.html", "glossary.html", "Glossary", entries=terms)
         yield "about.html", self._about()
         yield "search.html", self._render("search.html", "search.html", "Search")
 
@@ -93,20 +96,12 @@ class Pages:
         return {stage.id: stage.title for stage in Stages.load(self.contents.project).all.values()}
 
     @cached_property
-    def _words(self) -> dict[str, Any]:
-        words: dict[str, Any] = read_yaml(self.contents.project.root / "book" / "words.yaml")
-        return words
+    def _words(self) -> Words:
+        return load_words(self.contents.project)
 
     @cached_property
     def _templates(self) -> Environment:
-        folder = self.contents.project.root / "book" / "templates"
-        environment = Environment(
-            loader=FileSystemLoader(folder),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        environment = templates.environment(self.contents.project, trim_blocks=True, lstrip_blocks=True)
         environment.filters |= {
             "slug": slug,
             "grouped": grouped,
@@ -128,18 +123,14 @@ class Pages:
 
     def _render(self, template: str, path: str, title: str, lang: str = "en", **given: Any) -> str:
         root = "../" * path.count("/")
-        say = self._words[lang]
-        page = self._templates.get_template(template)
-        return page.render(path=path, title=title, lang=lang, root=root, say=say, **given)
+        say = self._words.part(lang)
+        about = {"path": path, "title": title, "lang": lang, "root": root, "say": say}
+        return templates.render(self._templates, template, about | given)
 
     def _home(self, lang: str) -> str:
-        words = self._words[lang]
-        text = words["home_text"]
-        text = {
-            **text,
-            "points": [self._fill(point) for point in text["points"]],
-            "chapters": self._fill(text["chapters"]),
-        }
+        words = self._words.part(lang)
+        text = words.part("home_text")
+        text |= {"points": [self._fill(point) for point in text["points"]], "chapters": self._fill(text["chapters"])}
         chapters = [self._row_of(stage, lang) for stage in [*self._titles, ""]]
         return self._render(
             "home.html", words["home"], text["title"], lang, text=text, chapters=[row for row in chapters if row]
@@ -147,7 +138,7 @@ class Pages:
 
     def _row_of(self, stage: str, lang: str) -> dict[str, Any] | None:
         """A notebook on the home page, with the verdicts on all its claims; none where it has neither."""
-        say = self._words[lang]
+        say = self._words.part(lang)
         mine = [verdict for _, verdict in self._rows if self.contents.stage_of(verdict) == stage]
         mine.sort(key=lambda verdict: VERDICTS.index(verdict.verdict))
         tiers = [tier.chapters[stage] for tier in self.contents.tiers if stage in tier.chapters]
@@ -170,15 +161,19 @@ class Pages:
 
     def _fill(self, text: str) -> str:
         """Words around numbers, the numbers looked up. An unknown claim or value stops the build."""
-        by_claim = {verdict.claim: verdict for _, verdict in self._rows}
+        by_claim = _Known("claim", {verdict.claim: verdict for _, verdict in self._rows})
         values = {name: value["value"] for tier in reversed(self.contents.tiers) for name, value in tier.values.items()}
-        return self._templates.from_string(text).render(
-            cells=lambda claim: sum(by_claim[claim].cells.values()),
-            differing=lambda claim: len(by_claim[claim].differing),
-            value=lambda name: grouped(str(values[name])),
-            claims=len(by_claim),
-            contradictions=sum(1 for verdict in by_claim.values() if verdict.statements),
-        )
+        known = _Known("value", values)
+        try:
+            return self._templates.from_string(text).render(
+                cells=lambda claim: sum(by_claim[claim].cells.values()),
+                differing=lambda claim: len(by_claim[claim].differing),
+                value=lambda name: grouped(str(known[name])),
+                claims=len(by_claim),
+                contradictions=sum(1 for verdict in by_claim.values() if verdict.statements),
+            )
+        except (TemplateError, UsageError) as error:
+            raise UsageError(f"{WORDS}, '{text[:LONGEST_QUOTE]}': {error}") from error
 
     def _notebook(self, tier: TierContents, chapter: Chapter) -> str:
         blocks = cells.blocks(chapter.cells, self.media, "../../")
@@ -301,12 +296,23 @@ class Pages:
         return self._render("discrepancies.html", "discrepancies.html", "Discrepancies", groups=groups, total=len(rows))
 
     def _about(self) -> str:
-        citation = read_yaml(self.contents.project.root / "CITATION.cff")
-        bibtex = BIBTEX.format(author=citation["authors"][0]["name"], **_only(citation, "title", "version", "license"))
+        cited = citation.load(self.contents.project)
+        bibtex = BIBTEX.format(author=cited.author, title=cited.title, version=cited.version, license=cited.license)
         chapters = [chapter for tier in self.contents.tiers for chapter in tier.chapters.values()]
         return self._render(
-            "about.html", "about.html", "Cite and rerun", citation=citation, bibtex=bibtex, chapters=chapters
+            "about.html", "about.html", "Cite and rerun", citation=cited, bibtex=bibtex, chapters=chapters
         )
+
+
+class _Known(dict[str, Any]):
+    """Claims or values by name. Raises UsageError for another name."""
+
+    def __init__(self, what: str, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self._what = what
+
+    def __missing__(self, name: str) -> Any:
+        raise unknown(self._what, name, self)
 
 
 def _made_from(chapter: Chapter) -> dict[str, Mapping[str, str]]:
@@ -345,10 +351,6 @@ def _strip(rows: list[Verdict], say: Mapping[str, Any]) -> dict[str, Any]:
 
 def _listed(wanted: object) -> str:
     return ", ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
-
-
-def _only(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: given[name] for name in names}
 
 
 def slug(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from lucie.book import links
 from lucie.book.pages import Pages, slug
-from lucie.config import read_yaml
+from lucie.book.words import load_glossary
 
 Entry = tuple[str, str, str, str]  # title, kind, page, text
 
@@ -37,9 +37,9 @@ def _entries(pages: Pages) -> Iterator[Entry]:
                     heading = source.splitlines()[0] if source.startswith("#") else chapter.stage.title
                     place = links.cell(tier.name, chapter.file, cell["id"] if cell is not chapter.cells[0] else "main")
                     yield heading.lstrip("# "), f"notebook, {tier.name}", place, _words(source.partition("\n")[2])
-    for entry in read_yaml(contents.project.root / "book" / "glossary.yaml"):
-        text = f"{entry['means']} {entry['signifie']}"
-        yield f"{entry['en']} · {entry['fr']}", "glossary", f"glossary.html#{slug(entry['en'])}", text
+    for term in load_glossary(contents.project):
+        place = f"glossary.html#{slug(term.en)}"
+        yield f"{term.en} · {term.fr}", "glossary", place, f"{term.means} {term.signifie}"
 
 
 def _words(markdown: str) -> str:

@@ -69,9 +69,10 @@ class Numbers:
 
 
 def _uses(source: Path) -> Iterator[tuple[str, str, str, str]]:
+    place = "paper/sections" if source.parent.name == "sections" else "paper"
     for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
         for macro, option, name in MACRO.findall(COMMENT.sub("", line)):
-            yield macro, option, name, f"paper/{source.name}, line {number}"
+            yield macro, option, name, f"{place}/{source.name}, line {number}"
 
 
 def format_value(value: float | int | str, option: str = "") -> str:
