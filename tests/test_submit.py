@@ -108,6 +108,7 @@ def test_stages_are_jobs_each_after_those_that_it_needs(jean_zay: Slurm, toys: P
     running = started(jean_zay, toys)
     said = lucie(jean_zay, toys, "status")
     assert "tier record" in said.stdout and "alone" in said.stdout and "running" in said.stdout, said.stderr
+    assert "rule_alone" in lucie(jean_zay, toys, "logs").stdout
     twice = lucie(jean_zay, toys, *SUBMIT)
     assert twice.returncode == Exit.USAGE and "are in the queue" in " ".join(twice.stderr.split())
     (toys.notebooks / "go").touch()

@@ -207,30 +207,36 @@ def _ended_by_signals() -> Iterator[None]:
 
 def _said(folder: Path, stage: str, needs: list[str], logs: Path | None) -> str:
     """What a failed stage said, or why it never started."""
-    said, where = folder / f"{stage}.said", _job_log(folder, stage, logs)
+    said, where = folder / f"{stage}.said", _where(folder, stage, logs)
     if said.is_file():
-        return said.read_text("utf-8").strip() or f"Stage '{stage}' ended without a word. Was it killed?{where}"
+        return (
+            said.read_text("utf-8").strip().removeprefix("error: ")
+            or f"Stage '{stage}' ended without a word. Was it killed?{where}"
+        )
     failed = [need for need in needs if not (folder / f"{need}.done").exists()]
     if failed:
         return f"Stage '{stage}' did not run, because it needs {failed[0]}."
     return f"Stage '{stage}' did not run: its job ended before it began.{where}"
 
 
-def _job_log(folder: Path, stage: str, logs: Path | None) -> str:
-    """Where the log of a stage's job is, as a sentence; empty where there is none of this run."""
-    started = (folder / PLAN).stat().st_mtime
-    found = list(logs.glob(f"rule_{stage}/**/*.log")) if logs else []
-    latest = max((path for path in found if path.stat().st_mtime >= started), key=_modified, default=None)
-    return f" The log of its job: {latest}" if latest else f" Logs of jobs are in {logs}" if logs else ""
+def _where(folder: Path, stage: str, logs: Path | None) -> str:
+    """Where the log of a stage's job is, as a sentence; empty where there are no jobs."""
+    if not logs:
+        return ""
+    latest = job_log(folder, stage, logs)
+    return f" The log of its job: {latest}" if latest else f" Logs of jobs are in {logs}"
 
 
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
+def job_log(folder: Path, stage: str, logs: Path) -> Path | None:
+    """The latest log of a stage's job since a run of the engine began."""
+    written = {path: path.stat().st_mtime for path in logs.glob(f"rule_{stage}/**/*.log")}
+    began = (folder / PLAN).stat().st_mtime
+    return max((path for path, time in written.items() if time >= began), key=written.__getitem__, default=None)
 
 
 def _engine_said(folder: Path, logs: Path | None) -> str:
     lines = (folder / "engine.log").read_text(encoding="utf-8").strip().splitlines()
     stages = json.loads((folder / PLAN).read_text("utf-8"))["stages"]
-    where = dict.fromkeys(_job_log(folder, stage, logs).strip() for stage in stages)
+    where = dict.fromkeys(_where(folder, stage, logs).strip() for stage in stages)
     said = ["The engine ended without running a stage. It said:", *lines[-LOG_LINES:], *filter(None, where)]
     return "\n".join(said)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lucie.engine import CANCELLED, FOLDER, PLAN, Place, Stale, jobs_name, plan
+from lucie.engine import CANCELLED, FOLDER, PLAN, Place, Stale, job_log, jobs_name, plan
 from lucie.errors import UsageError
 from lucie.hpc import container
 from lucie.hpc.container import LOCK, Image
@@ -31,6 +31,7 @@ from lucie.training.recipe import Recipe
 KIND = "cpu"  # of a site's jobs
 TRAINING = "pretraining"
 INSIDE = Path("/opt/lucie")  # the repository in an image
+JOB_LOGS = "jobs"  # in build/TIER
 LOGIN = ". /etc/profile"  # as in a login shell: it defines `module`
 RESOURCES = {"--partition": "slurm_partition", "--constraint": "constraint"}  # as Snakemake calls what sbatch takes
 
@@ -80,7 +81,7 @@ def place(
         command=[sys.executable, "-m", "lucie"] if image is None else _inside(project, image),
         setup=[LOGIN, *jobs.setup] if jobs.setup else [],
         resources=resources,
-        logs=project.build / tier / "jobs",
+        logs=project.build / tier / JOB_LOGS,
         cancel=lambda folder: Submission(folder).cancel(scheduler),
     )
 
@@ -108,6 +109,13 @@ class Submission:
     @property
     def tier(self) -> str:
         return self.folder.parent.name
+
+    @property
+    def logs(self) -> list[Path]:
+        """What its stages printed, and the logs of their jobs."""
+        stages = json.loads((self.folder / PLAN).read_text("utf-8"))["stages"]
+        jobs = [path for stage in stages if (path := job_log(self.folder, stage, self.folder.parent / JOB_LOGS))]
+        return [*sorted(self.folder.glob("*.said")), *jobs]
 
     def queued(self, scheduler: Scheduler) -> dict[str, tuple[str, Queued]]:
         """By stage: the job that waits or runs, and what Slurm says of it."""

@@ -49,20 +49,23 @@ def logs(
     folders: FoldersArgument = None,
     lines: Annotated[int, typer.Option("--lines", help="of the end of each log")] = 20,
 ) -> None:
-    """The ends of what jobs and their training printed."""
+    """The ends of what jobs, their stages and their training printed."""
+    from lucie.hpc.stages import submissions
     from lucie.hpc.status import submitted
     from lucie.terminal import out
     from lucie.training.run import LOG
 
-    found = folders or submitted(Project.find())
+    project = Project.find()
+    found = [] if folders else [path for submission in submissions(project) for path in submission.logs]
+    for folder in folders or submitted(project):
+        found += [*sorted((folder / "jobs").glob("*.out")), folder / LOG]
     if not found:
         raise UsageError(NOTHING)
-    for folder in found:
-        for path in [*sorted((folder / "jobs").glob("*.out")), folder / LOG]:
-            if path.is_file():
-                out.print(f"[bold]{path}[/]")
-                text = path.read_text("utf-8", errors="replace").splitlines()[-lines:]
-                out.print("\n".join(text), markup=False, soft_wrap=True)
+    for path in found:
+        if path.is_file():
+            out.print(f"[bold]{path}[/]", soft_wrap=True)
+            text = path.read_text("utf-8", errors="replace").splitlines()[-lines:]
+            out.print("\n".join(text), markup=False, soft_wrap=True)
 
 
 def cancel(folders: FoldersArgument = None) -> None:
@@ -127,6 +130,7 @@ def pack(
 
     from lucie.terminal import line
     from lucie.training.archive import pack_run
+    from lucie.training.checkpoints import steps
 
     checkpoints = folder / "checkpoints"
     if not checkpoints.is_dir():
@@ -135,7 +139,7 @@ def pack(
     for path in pack_run(checkpoints, into or folder / "packed", keep):
         line(f"step {path.stem}", f"{path}, {decimal(path.stat().st_size)}")
         packed += 1
-    line("packed", f"{packed} checkpoints, {keep} left as they are")
+    line("packed", f"{packed} checkpoints, {len(steps(checkpoints))} left as they are")
 
 
 def unpack(
