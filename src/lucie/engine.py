@@ -8,14 +8,13 @@ not started.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +127,7 @@ def execute(project: Project, tier: str, stale: list[Stale], place: Place, watch
             _snakemake(project, folder, place, watch)
         failed = [name for name in stages if not (folder / f"{name}.done").exists()]
         if failed and not list(folder.glob("*.running")):
-            raise StageError(_engine_said(folder, place.logs))
+            raise StageError(_engine_said(folder, stages, place.logs))
         if failed:
             raise StageError("\n".join(_said(folder, name, stages[name], place.logs) for name in failed))
     finally:
@@ -234,9 +233,8 @@ def job_log(folder: Path, stage: str, logs: Path) -> Path | None:
     return max((path for path, time in written.items() if time >= began), key=written.__getitem__, default=None)
 
 
-def _engine_said(folder: Path, logs: Path | None) -> str:
+def _engine_said(folder: Path, stages: Iterable[str], logs: Path | None) -> str:
     lines = (folder / "engine.log").read_text(encoding="utf-8").strip().splitlines()
-    stages = json.loads((folder / PLAN).read_text("utf-8"))["stages"]
     where = dict.fromkeys(_where(folder, stage, logs).strip() for stage in stages)
     said = ["The engine ended without running a stage. It said:", *lines[-LOG_LINES:], *filter(None, where)]
     return "\n".join(said)

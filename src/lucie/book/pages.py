@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -129,7 +130,7 @@ class Pages:
 
     def _home(self, lang: str) -> str:
         words = self._words.part(lang)
-        text = words.part("home_text")
+        text = copy(words.part("home_text"))
         text |= {"points": [self._fill(point) for point in text["points"]], "chapters": self._fill(text["chapters"])}
         chapters = [self._row_of(stage, lang) for stage in [*self._titles, ""]]
         return self._render(

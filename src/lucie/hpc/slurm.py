@@ -54,13 +54,18 @@ class Job(Protocol):
     def script(self, logs: Path) -> str: ...
 
 
+def require_slurm() -> None:
+    """Raises UsageError where there is no Slurm to submit to."""
+    if not shutil.which("sbatch"):
+        raise UsageError("There is no Slurm here (no sbatch). Run this on the cluster's login node.")
+
+
 def submit(job: Job, logs: Path, after: str | None) -> str:
     """Submit a job that waits until job ``after`` has ended well; returns its id.
 
     Raises UsageError where there is no Slurm, StageError with Slurm's own words when it refuses.
     """
-    if not shutil.which("sbatch"):
-        raise UsageError("There is no Slurm here (no sbatch). Run this on the cluster's login node.")
+    require_slurm()
     logs.mkdir(parents=True, exist_ok=True)
     script = logs / f"{job.name}.sbatch"
     write_atomic(script, job.script(logs))

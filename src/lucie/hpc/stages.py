@@ -111,10 +111,14 @@ class Submission:
         return self.folder.parent.name
 
     @property
+    def stages(self) -> list[str]:
+        """Those that it submits, in order."""
+        return list(json.loads((self.folder / PLAN).read_text("utf-8"))["stages"])
+
+    @property
     def logs(self) -> list[Path]:
         """What its stages printed, and the logs of their jobs."""
-        stages = json.loads((self.folder / PLAN).read_text("utf-8"))["stages"]
-        jobs = [path for stage in stages if (path := job_log(self.folder, stage, self.folder.parent / JOB_LOGS))]
+        jobs = [path for stage in self.stages if (path := job_log(self.folder, stage, self.folder.parent / JOB_LOGS))]
         return [*sorted(self.folder.glob("*.said")), *jobs]
 
     def queued(self, scheduler: Scheduler) -> dict[str, tuple[str, Queued]]:
@@ -132,7 +136,7 @@ class Submission:
     def states(self, scheduler: Scheduler) -> Iterator[tuple[str, str, str]]:
         """Of each stage: its name, its job, and how far it is."""
         queued = self.queued(scheduler)
-        for stage in json.loads((self.folder / PLAN).read_text("utf-8"))["stages"]:
+        for stage in self.stages:
             marks = {mark.suffix: mark for mark in self.folder.glob(f"{stage}.*")}
             job = marks[".running"].read_text("utf-8").strip() if ".running" in marks else ""
             if stage in queued:

@@ -107,6 +107,7 @@ def _submit_stages(project: Project, wanted: Wanted, stages: list[str]) -> None:
     from lucie import engine
     from lucie.hpc.doctor import refuse
     from lucie.hpc.scheduler import Scheduler
+    from lucie.hpc.slurm import require_slurm
     from lucie.hpc.stages import KIND, place, ready, refuse_twice
     from lucie.terminal import line, out, show_progress
 
@@ -125,8 +126,7 @@ def _submit_stages(project: Project, wanted: Wanted, stages: list[str]) -> None:
         return
     refuse(site, KIND, wanted.charged, wanted.qos, wanted.minutes or 60 * site.job(KIND).hours, 1, scheduler)
     refuse_twice(project, tier, scheduler)
-    if not scheduler.is_here:
-        raise UsageError("There is no Slurm here (no sbatch). Run this on the cluster's login node.")
+    require_slurm()
     out.print(f"{len(stale)} stages, a job each. This command waits for them; Ctrl-C cancels them.")
     engine.execute(project, tier, stale, where, show_progress)
     out.print(f"Judge what came of it: lucie reproduce --tier {tier}")
